@@ -1,0 +1,1 @@
+"""The one door between cloud and phone: the messages and their codec."""

@@ -1,0 +1,1 @@
+"""EI-BERT: one module per stage, in the order in which `pipeline.compress` calls them."""

@@ -1,0 +1,1 @@
+"""Public data sets and a user's own files, checked and split."""

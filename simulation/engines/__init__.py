@@ -1,0 +1,1 @@
+"""Two ways to run the same two Flower apps: inline and `flwr run`."""

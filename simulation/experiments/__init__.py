@@ -1,0 +1,1 @@
+"""The jobs a person asks for: compression, federation, comparison."""

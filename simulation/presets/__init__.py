@@ -1,0 +1,1 @@
+"""Settings files: the one home of every number a run may change."""

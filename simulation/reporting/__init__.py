@@ -1,0 +1,1 @@
+"""Tables in the terminal, plots, and the self-contained HTML report."""
