@@ -1,0 +1,69 @@
+"""The ClientApp: unpack a message, call the phones, pack the reply.
+
+One node is a shard of devices. Its files are named in the run folder, whose absolute path is the
+one key of the run config; nothing of a device travels in a message.
+"""
+
+import functools
+from pathlib import Path
+
+import torch
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.job import DeviceJob
+from clients.local_evaluation import evaluate_devices
+from clients.local_training import train_cohort
+from clients.protocol.messages import EvalTask, TrainTask
+from clients.shard import DeviceShard
+
+app = ClientApp()
+
+
+@functools.lru_cache(maxsize=128)
+def _open(run_folder: str, partition_id: int, num_partitions: int) -> tuple[DeviceJob, DeviceShard]:
+    job = DeviceJob.read(Path(run_folder))
+    shard = DeviceShard.open(
+        job.world,
+        job.phones,
+        job.taste,
+        partition_id=partition_id,
+        num_partitions=num_partitions,
+        read_private_text=job.read_private_text,
+    )
+    return job, shard
+
+
+def _node(context: Context) -> tuple[DeviceJob, DeviceShard]:
+    job, shard = _open(
+        str(context.run_config["run-folder"]),
+        int(context.node_config["partition-id"]),
+        int(context.node_config["num-partitions"]),
+    )
+    torch.set_num_threads(job.threads)
+    return job, shard
+
+
+@app.query()
+def query(message: Message, context: Context) -> Message:
+    """Say which partition this node holds: node ids are random in every Flower run."""
+    config = ConfigRecord({"partition_id": int(context.node_config["partition-id"])})
+    return Message(content=RecordDict({"config": config}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train the devices named in the task; reply with sums."""
+    job, shard = _node(context)
+    task = TrainTask.from_record(message.content)
+    reply = train_cohort(shard, task, job.recommender, job.seed)
+    return Message(content=reply.to_record(), reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Evaluate every device of the node; reply with metric sums per tier."""
+    job, shard = _node(context)
+    task = EvalTask.from_record(message.content)
+    reply = evaluate_devices(shard, task, job.recommender, job.seed)
+    return Message(content=reply.to_record(), reply_to=message)

@@ -1,0 +1,52 @@
+"""What a node is told once, before the first message: where its files are and how to read them.
+
+Written by the simulator into the run folder; the cloud never reads it.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from models.errors import DataError
+from models.recommender import RecommenderSettings
+
+DEVICE_JOB_FILE = "device-job.json"
+
+
+class DeviceJob(BaseModel):
+    """The phones' side of a run.
+
+    Attributes:
+        seed: the run's seed.
+        world: folder of the world, absolute.
+        phones: folder of what the phones worked out themselves, absolute.
+        taste: file of the personal parameters, absolute.
+        recommender: the shape of the recommender.
+        read_private_text: whether the devices look at private texts.
+        threads: torch threads of one node.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int
+    world: Path
+    phones: Path
+    taste: Path
+    recommender: RecommenderSettings
+    read_private_text: bool
+    threads: int
+
+    @classmethod
+    def read(cls, run_folder: Path) -> "DeviceJob":
+        """Read the job of a run.
+
+        Raises:
+            DataError: if the folder holds none.
+        """
+        path = run_folder / DEVICE_JOB_FILE
+        if not path.is_file():
+            raise DataError(
+                f"no {DEVICE_JOB_FILE} in run-folder '{run_folder}': start through "
+                "`pocketfleet simulate`, or pass --run-config 'run-folder=\"/absolute/path\"'"
+            )
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))

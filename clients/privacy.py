@@ -1,0 +1,28 @@
+"""What a phone does to its update before anybody sees it.
+
+Formal guarantee of `clip`: every row leaves with an L2 norm of at most `clip_norm`, whatever was in
+it, so one device moves a sum by at most `clip_norm`. The whole update is measured, id residuals
+included, not one tensor at a time.
+"""
+
+import torch
+from torch import Tensor
+
+
+def clip(updates: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
+    """Scale each device's update down to the norm allowed.
+
+    Args:
+        updates: (B, P), one row per device.
+        clip_norm: largest L2 norm, > 0.
+
+    Returns:
+        the clipped updates (B, P), and the norms before clipping (B,). A zero update stays zero.
+
+    >>> rows, norms = clip(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), 1.0)
+    >>> [round(float(x), 2) for x in rows[0]], norms.tolist()
+    ([0.6, 0.8], [5.0, 0.0])
+    """
+    norms = torch.linalg.vector_norm(updates, dim=1)
+    factors = (clip_norm / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
+    return updates * factors.unsqueeze(1), norms

@@ -1,0 +1,214 @@
+"""What cloud and phones say to each other, and how it is laid into Flower records.
+
+    cloud  -- TrainTask -->  node   -- TrainReply -->  cloud      sums over the node's devices
+    cloud  -- EvalTask  -->  node   -- EvalReply  -->  cloud      metric sums per tier
+
+A node is a shard of devices; what it replies are sums over those that took part, never a row, a
+text, a vector or a metric of one device. `Personal` parameters have no codec here, on purpose.
+
+A reply is checked when it is read: a wrong shape or a number that is not finite raises, so that it
+cannot poison a sum.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import EngineError
+from models.metrics import MetricSums
+
+
+class LocalTraining(BaseModel):
+    """How a phone trains: sent by the cloud with every task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    local_epochs: int = Field(ge=1, le=100, description="SGD steps over the recent history")
+    rate: float = Field(gt=0, le=100, description="SGD rate of the shared parameters")
+    personal_rate: float = Field(ge=0, le=100, description="SGD rate of what stays on the phone")
+    clip_norm: float = Field(gt=0, description="largest L2 norm of one device's whole update")
+    num_negatives: int = Field(ge=0, description="sampled negatives; 0 is the whole catalogue")
+    block_size: int = Field(ge=1, le=4096, description="devices trained at once in one block")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTask:
+    """Train these devices.
+
+    Attributes:
+        parameters: (P,) float32, the shared parameters.
+        device_ids: (D,) int64, devices of this node that will report.
+        round_number: counted from 1; part of the address of every draw.
+        training: how to train.
+    """
+
+    parameters: NDArray[np.float32]
+    device_ids: NDArray[np.int64]
+    round_number: int
+    training: LocalTraining
+
+    def to_record(self) -> RecordDict:
+        """Lay the task into Flower records."""
+        return RecordDict(
+            {
+                "arrays": _arrays(parameters=self.parameters, device_ids=self.device_ids),
+                "config": ConfigRecord(
+                    {"round_number": self.round_number, **self.training.model_dump()}
+                ),
+            }
+        )
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> "TrainTask":
+        """Read what `to_record` wrote."""
+        config = dict(record["config"])
+        round_number = int(config.pop("round_number"))
+        arrays = record["arrays"]
+        return cls(
+            arrays["parameters"].numpy(),
+            arrays["device_ids"].numpy(),
+            round_number,
+            LocalTraining.model_validate(config),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReply:
+    """Sums over the devices that trained; replies of several nodes add up.
+
+    Attributes:
+        update_sum: (P,) float64, sum of the clipped updates (deltas).
+        num_devices: how many updates are in the sum.
+        num_clipped: how many of them were longer than the clip norm.
+        loss_sum: sum of the devices' mean losses before training.
+        norm_sum: sum of the updates' L2 norms before clipping.
+    """
+
+    update_sum: NDArray[np.float64]
+    num_devices: int
+    num_clipped: int
+    loss_sum: float
+    norm_sum: float
+
+    @classmethod
+    def nothing(cls, num_parameters: int) -> "TrainReply":
+        """The zero of the sum."""
+        return cls(np.zeros(num_parameters), 0, 0, 0.0, 0.0)
+
+    def __add__(self, other: "TrainReply") -> "TrainReply":
+        return TrainReply(
+            self.update_sum + other.update_sum,
+            self.num_devices + other.num_devices,
+            self.num_clipped + other.num_clipped,
+            self.loss_sum + other.loss_sum,
+            self.norm_sum + other.norm_sum,
+        )
+
+    def to_record(self) -> RecordDict:
+        """Lay the reply into Flower records."""
+        sums = {"loss_sum": self.loss_sum, "norm_sum": self.norm_sum}
+        counts = {"num_devices": self.num_devices, "num_clipped": self.num_clipped}
+        return RecordDict(
+            {
+                "arrays": _arrays(update_sum=self.update_sum),
+                "sums": MetricRecord({**sums, **counts}),
+            }
+        )
+
+    @classmethod
+    def from_record(cls, record: RecordDict, num_parameters: int) -> "TrainReply":
+        """Read and check a reply.
+
+        Raises:
+            EngineError: if the sum has another length than `num_parameters`, or is not finite.
+        """
+        update_sum = np.asarray(record["arrays"]["update_sum"].numpy(), dtype=np.float64)
+        if update_sum.shape != (num_parameters,):
+            raise EngineError(
+                f"a train reply has an update of shape {update_sum.shape}, "
+                f"the task wants ({num_parameters},): cloud and node run different recommenders"
+            )
+        sums = record["sums"]
+        if not (np.isfinite(update_sum).all() and np.isfinite(sums["loss_sum"])):
+            raise EngineError(
+                "a train reply is not finite (NaN or infinity): lower federation.training.rate"
+            )
+        return cls(
+            update_sum,
+            int(sums["num_devices"]),
+            int(sums["num_clipped"]),
+            float(sums["loss_sum"]),
+            float(sums["norm_sum"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EvalTask:
+    """Evaluate every device of the node against its own held-out item.
+
+    Attributes:
+        parameters: (P,) float32.
+        block_size: devices evaluated at once.
+    """
+
+    parameters: NDArray[np.float32]
+    block_size: int
+
+    def to_record(self) -> RecordDict:
+        """Lay the task into Flower records."""
+        config = ConfigRecord({"block_size": self.block_size})
+        return RecordDict({"arrays": _arrays(parameters=self.parameters), "config": config})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> "EvalTask":
+        """Read what `to_record` wrote."""
+        parameters = record["arrays"]["parameters"].numpy()
+        return cls(parameters, int(record["config"]["block_size"]))
+
+
+SumKey = tuple[str, str]
+"""(tier, protocol), for instance ("mid", "full")."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReply:
+    """Metric sums per tier and protocol; replies of several nodes add up."""
+
+    sums: dict[SumKey, MetricSums]
+
+    def __add__(self, other: "EvalReply") -> "EvalReply":
+        nothing = MetricSums({}, 0)
+        keys = sorted({*self.sums, *other.sums})
+        return EvalReply(
+            {key: self.sums.get(key, nothing) + other.sums.get(key, nothing) for key in keys}
+        )
+
+    def total(self, protocol: str) -> MetricSums:
+        """All tiers together."""
+        mine = [value for (_, name), value in self.sums.items() if name == protocol]
+        return sum(mine, start=MetricSums({}, 0))
+
+    def to_record(self) -> RecordDict:
+        """One metric record per tier and protocol."""
+        records = {
+            f"{tier}/{protocol}": MetricRecord({**sums.sums, "num_users": sums.num_users})
+            for (tier, protocol), sums in self.sums.items()
+        }
+        return RecordDict(records)
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> "EvalReply":
+        """Read what `to_record` wrote."""
+        sums: dict[SumKey, MetricSums] = {}
+        for name, metrics in record.metric_records.items():
+            tier, protocol = name.split("/")
+            values = {key: float(value) for key, value in metrics.items() if key != "num_users"}
+            sums[tier, protocol] = MetricSums(values, int(metrics["num_users"]))
+        return cls(sums)
+
+
+def _arrays(**arrays: NDArray) -> ArrayRecord:
+    return ArrayRecord({name: Array(array) for name, array in arrays.items()})

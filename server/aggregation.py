@@ -1,0 +1,97 @@
+"""From the sum of clipped updates to new parameters.
+
+A round gives d = (sum of updates) / (number of devices): every device weighs the same, as
+user-level privacy needs later. The server treats -d as a gradient [1]:
+
+    FedAvg    x <- x + rate * d
+    FedAdam   m <- beta1 m + (1 - beta1) d
+              v <- beta2 v + (1 - beta2) d^2
+              x <- x + rate * m / (sqrt(v) + tau)
+
+A server optimizer is a value (two functions), not a class to inherit from. State is float64.
+
+[1] S. Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.settings import ServerOptimizerSettings
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """Everything the server carries from round to round.
+
+    Attributes:
+        parameters: (P,) float64.
+        momentum: (P,) float64, zero under FedAvg.
+        variance: (P,) float64, zero under FedAvg.
+        round_number: rounds done.
+    """
+
+    parameters: Vector
+    momentum: Vector
+    variance: Vector
+    round_number: int
+
+    def as_sent(self) -> NDArray[np.float32]:
+        """The parameters as they travel, float32."""
+        return self.parameters.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptimizer:
+    """Two pure functions.
+
+    Attributes:
+        start: initial parameters (P,) -> state.
+        step: state and mean update (P,) -> next state.
+    """
+
+    start: Callable[[NDArray[np.float32]], ServerState]
+    step: Callable[[ServerState, Vector], ServerState]
+
+
+def server_optimizer(settings: ServerOptimizerSettings) -> ServerOptimizer:
+    """The optimizer that the settings name."""
+    if settings.name == "fedavg":
+        return _fedavg(settings.rate)
+    return _fedadam(settings)
+
+
+def _fedavg(rate: float) -> ServerOptimizer:
+    def start(initial: NDArray[np.float32]) -> ServerState:
+        zeros = np.zeros(len(initial))
+        return ServerState(initial.astype(np.float64), zeros, zeros, 0)
+
+    def step(state: ServerState, update: Vector) -> ServerState:
+        return replace(
+            state,
+            parameters=state.parameters + rate * update,
+            round_number=state.round_number + 1,
+        )
+
+    return ServerOptimizer(start, step)
+
+
+def _fedadam(settings: ServerOptimizerSettings) -> ServerOptimizer:
+    beta1, beta2, tau = settings.beta1, settings.beta2, settings.tau
+
+    def start(initial: NDArray[np.float32]) -> ServerState:
+        # v starts at tau^2, as in algorithm 2: the first steps are not divided by nothing.
+        variance = np.full(len(initial), tau**2)
+        return ServerState(initial.astype(np.float64), np.zeros(len(initial)), variance, 0)
+
+    def step(state: ServerState, update: Vector) -> ServerState:
+        momentum = beta1 * state.momentum + (1.0 - beta1) * update
+        variance = beta2 * state.variance + (1.0 - beta2) * update**2
+        moved = state.parameters + settings.rate * momentum / (np.sqrt(variance) + tau)
+        return ServerState(moved, momentum, variance, state.round_number + 1)
+
+    return ServerOptimizer(start, step)

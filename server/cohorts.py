@@ -1,0 +1,111 @@
+"""Who takes part in which round: a plan written before training, which the cloud plays back.
+
+    round   invited            reported           start_s   duration_s
+    1       12 40 77 310       12 77 310          0         64.2
+    2       ...
+
+The virtual clock of the simulator writes it (`simulation.world.timeline`); nothing in it depends on
+a gradient, so every engine and every number of nodes sees the same cohorts. `CohortSource` is the
+seam for a selection that does depend on training.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import DataError
+from models.files import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The devices of one round.
+
+    Attributes:
+        invited: (I,) int64 device ids that download the parameters, ascending.
+        reported: (R,) int64 device ids that train and report, a subset of the invited.
+        start_s: virtual time at which the round starts.
+        duration_s: virtual time until the last report.
+    """
+
+    invited: NDArray[np.int64]
+    reported: NDArray[np.int64]
+    start_s: float
+    duration_s: float
+
+
+class CohortSource(Protocol):
+    """Anything that names the cohort of a round, counted from 1."""
+
+    def cohort(self, round_number: int) -> Cohort:
+        """The cohort of this round."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CohortPlan:
+    """The cohorts of all rounds, as columns.
+
+    Attributes:
+        offsets: (rounds + 1,) int64 into `invited`.
+        invited: (I,) int64 device ids, ascending within a round.
+        reported: (I,) bool, whether the invited device reported.
+        start_s: (rounds,) float64.
+        duration_s: (rounds,) float64.
+    """
+
+    offsets: NDArray[np.int64]
+    invited: NDArray[np.int64]
+    reported: NDArray[np.bool_]
+    start_s: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+
+    @property
+    def num_rounds(self) -> int:
+        """How many rounds are planned."""
+        return len(self.offsets) - 1
+
+    def cohort(self, round_number: int) -> Cohort:
+        """The cohort of a round.
+
+        Raises:
+            DataError: if the round is not planned.
+        """
+        if not 1 <= round_number <= self.num_rounds:
+            raise DataError(f"round {round_number} is outside the plan, 1 .. {self.num_rounds}")
+        inside = slice(self.offsets[round_number - 1], self.offsets[round_number])
+        invited = self.invited[inside]
+        return Cohort(
+            invited,
+            invited[self.reported[inside]],
+            float(self.start_s[round_number - 1]),
+            float(self.duration_s[round_number - 1]),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the plan, whole or not at all."""
+        with write_whole(path) as file:
+            np.savez_compressed(
+                file,
+                offsets=self.offsets,
+                invited=self.invited,
+                reported=self.reported,
+                start_s=self.start_s,
+                duration_s=self.duration_s,
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> "CohortPlan":
+        """Read a plan.
+
+        Raises:
+            DataError: if there is none, or a column is missing.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as columns:
+                return cls(**{name: columns[name] for name in cls.__slots__})
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"cannot read the cohort plan {path}: {error}") from error

@@ -1,0 +1,156 @@
+"""What the server remembers of each round: one JSON line per round, and the final parameters.
+
+A line holds sums and counts of a cohort, never anything of one device. `seconds` is this machine's
+time, `start_s` and `duration_s` are the virtual clock's.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.protocol.messages import EvalReply, TrainReply
+from models.errors import DataError
+from models.files import write_whole
+from models.metrics import PROTOCOLS
+from server.cohorts import Cohort
+
+HISTORY_FILE = "history.jsonl"
+FINAL_FILE = "final.npy"
+BYTES_PER_PARAMETER = 4  # a phone sends and receives float32
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """One round.
+
+    Attributes:
+        round_number: 0 is the evaluation before training.
+        num_invited: devices that downloaded the parameters.
+        num_reported: devices in the sum.
+        num_clipped: updates longer than the clip norm.
+        loss: mean loss of the reporting devices before their training, or None.
+        update_norm: mean L2 norm of their updates before clipping, or None.
+        bytes_down: by all invited devices together.
+        bytes_up: by all reporting devices together.
+        seconds: time on this machine.
+        start_s: virtual start of the round.
+        duration_s: virtual length of the round.
+        metrics: protocol -> metric -> mean over devices, where evaluated.
+        tiers: tier -> metric -> mean, full ranking, where evaluated.
+    """
+
+    round_number: int
+    num_invited: int
+    num_reported: int
+    num_clipped: int
+    loss: float | None
+    update_norm: float | None
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+    start_s: float
+    duration_s: float
+    metrics: dict[str, dict[str, float]] | None
+    tiers: dict[str, dict[str, float]] | None
+
+    @classmethod
+    def before_training(cls, evaluated: EvalReply) -> "RoundRow":
+        """Round 0: where the run starts from."""
+        metrics, tiers = _means(evaluated)
+        return cls(0, 0, 0, 0, None, None, 0, 0, 0.0, 0.0, 0.0, metrics, tiers)
+
+    @classmethod
+    def of(
+        cls,
+        round_number: int,
+        cohort: Cohort,
+        reply: TrainReply,
+        evaluated: EvalReply | None,
+        seconds: float,
+    ) -> "RoundRow":
+        """A training round, with the evaluation after it if there was one."""
+        size = len(reply.update_sum) * BYTES_PER_PARAMETER
+        devices = reply.num_devices
+        metrics, tiers = _means(evaluated) if evaluated else (None, None)
+        return cls(
+            round_number=round_number,
+            num_invited=len(cohort.invited),
+            num_reported=devices,
+            num_clipped=reply.num_clipped,
+            loss=reply.loss_sum / devices if devices else None,
+            update_norm=reply.norm_sum / devices if devices else None,
+            bytes_down=size * len(cohort.invited),
+            bytes_up=size * devices,
+            seconds=seconds,
+            start_s=cohort.start_s,
+            duration_s=cohort.duration_s,
+            metrics=metrics,
+            tiers=tiers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The history file of a run.
+
+    Attributes:
+        folder: the run's folder.
+    """
+
+    folder: Path
+
+    def clear(self) -> None:
+        """Remove an older history and its final parameters."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / FINAL_FILE).unlink(missing_ok=True)
+        (self.folder / HISTORY_FILE).unlink(missing_ok=True)
+
+    def append(self, row: RoundRow) -> None:
+        """Add a round."""
+        with (self.folder / HISTORY_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(row)) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rounds so far, as they stand in the file.
+
+        Raises:
+            DataError: if there is no history.
+        """
+        path = self.folder / HISTORY_FILE
+        if not path.is_file():
+            raise DataError(f"no {HISTORY_FILE} in {self.folder}: the run has not started")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def write_final(self, parameters: NDArray[np.float32]) -> None:
+        """Write the final parameters: the file says that the run is whole."""
+        with write_whole(self.folder / FINAL_FILE) as file:
+            np.save(file, parameters)
+
+    def read_final(self) -> NDArray[np.float32]:
+        """The final parameters (P,).
+
+        Raises:
+            DataError: if the run has not ended well.
+        """
+        path = self.folder / FINAL_FILE
+        if not path.is_file():
+            raise DataError(f"no {FINAL_FILE} in {self.folder}: the run did not end")
+        final: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return final
+
+
+def _means(
+    evaluated: EvalReply,
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    metrics = {protocol: evaluated.total(protocol).means() for protocol in PROTOCOLS}
+    tiers = {
+        tier: sums.means()
+        for (tier, protocol), sums in evaluated.sums.items()
+        if protocol == "full"
+    }
+    return metrics, tiers

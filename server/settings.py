@@ -1,0 +1,84 @@
+"""Settings of what the cloud does, and the job that the simulator hands to the ServerApp."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clients.protocol.messages import LocalTraining
+from models.errors import DataError
+
+SERVER_JOB_FILE = "server-job.json"
+
+
+class CentralTraining(BaseModel):
+    """How the server trains on pooled data (Adam)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1, le=1000, description="passes over the users")
+    rate: float = Field(gt=0, le=1, description="Adam's rate")
+    users_per_step: int = Field(ge=1, description="users in one gradient step")
+    num_negatives: int = Field(ge=0, description="sampled negatives; 0 is the whole catalogue")
+
+
+class ServerOptimizerSettings(BaseModel):
+    """How the mean update of a round moves the parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["fedavg", "fedadam"] = Field(description="the server's optimizer")
+    rate: float = Field(gt=0, le=10, description="server rate (eta in Reddi et al.)")
+    beta1: float = Field(ge=0, lt=1, description="decay of the first moment (fedadam)")
+    beta2: float = Field(ge=0, lt=1, description="decay of the second moment (fedadam)")
+    tau: float = Field(gt=0, description="adaptivity: added to the root of the second moment")
+
+
+class Federation(BaseModel):
+    """A federated run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rounds: int = Field(ge=1, le=100_000, description="federated rounds")
+    cohort_size: int = Field(ge=1, description="devices invited to a round")
+    num_nodes: int = Field(ge=1, le=1024, description="Flower nodes: shards of devices")
+    evaluate_every: int = Field(ge=1, description="rounds between evaluations on the devices")
+    optimizer: ServerOptimizerSettings
+    training: LocalTraining
+
+
+class ServerJob(BaseModel):
+    """The cloud's side of a run: no path in it leads to a device's data.
+
+    Attributes:
+        num_devices: the population.
+        num_parameters: P.
+        federation: the settings of the run.
+        plan: file of the cohort plan, absolute.
+        initial: file of the initial parameters (P,), absolute.
+        folder: where history and final parameters are written, absolute.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_devices: int
+    num_parameters: int
+    federation: Federation
+    plan: Path
+    initial: Path
+    folder: Path
+
+    @classmethod
+    def read(cls, run_folder: Path) -> "ServerJob":
+        """Read the job of a run.
+
+        Raises:
+            DataError: if the folder holds none.
+        """
+        path = run_folder / SERVER_JOB_FILE
+        if not path.is_file():
+            raise DataError(
+                f"no {SERVER_JOB_FILE} in run-folder '{run_folder}': start through "
+                "`pocketfleet simulate`, or pass --run-config 'run-folder=\"/absolute/path\"'"
+            )
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))

@@ -1,0 +1,157 @@
+"""One federated arm: jobs and plan are written to a folder, an engine plays them, a result is read.
+
+arms/federated/
+  device-job.json  server-job.json  cohorts.npz  initial.npy  taste.npy    before
+  history.jsonl  final.npy                                                 after
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.job import DEVICE_JOB_FILE, DeviceJob
+from clients.shard import DeviceShard
+from models.errors import SettingsError
+from models.files import write_text, write_whole
+from models.recommender import Shared, parameter_layout
+from server.history import BYTES_PER_PARAMETER, History
+from server.settings import SERVER_JOB_FILE, ServerJob
+from simulation.engines.flower import run_flower
+from simulation.engines.inline import run_inline
+from simulation.experiments.materials import Materials
+from simulation.run_folder import RunFolder
+from simulation.settings import Settings
+from simulation.world.timeline import RoundCost, plan_cohorts
+
+EngineName = Literal["inline", "flower"]
+ENGINES: tuple[EngineName, ...] = ("inline", "flower")
+
+REFERENCE_STEP_S = 0.004
+"""Seconds of one local step of one device on one core of the measuring machine.
+
+Measured on 2026-11-22 (benchmarks/RESULTS.md, "local step"). It moves the virtual clock only.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedArm:
+    """A federated arm that has been run.
+
+    Attributes:
+        folder: where it lies.
+        parameters: (P,) float32, final.
+        job: the phones' side of the run.
+    """
+
+    folder: Path
+    parameters: NDArray[np.float32]
+    job: DeviceJob
+
+    def shard(self) -> DeviceShard:
+        """All its devices as one shard, with their personal parameters as training left them."""
+        return DeviceShard.open(
+            self.job.world,
+            self.job.phones,
+            self.job.taste,
+            read_private_text=self.job.read_private_text,
+        )
+
+    def history(self) -> History:
+        """Its rounds."""
+        return History(self.folder)
+
+
+def prepare_arm(
+    run: RunFolder,
+    name: str,
+    settings: Settings,
+    materials: Materials,
+    start: Shared,
+    text_dim: int,
+    *,
+    read_private_text: bool,
+) -> Path:
+    """Write everything an engine needs to run this arm; return its folder.
+
+    Args:
+        run: the run folder; `world/` and `phones/` must be there.
+        name: of the arm, and of its folder.
+        settings: the run's settings.
+        materials: data and devices.
+        start: the shared parameters to start from.
+        text_dim: size of the phones' text vectors.
+        read_private_text: whether the devices look at private texts.
+
+    Raises:
+        SettingsError: if there are more nodes than devices, or a cohort larger than the population.
+    """
+    folder = run.arm(name)
+    federation, num_devices = settings.federation, materials.world.manifest.num_devices
+    if federation.num_nodes > num_devices:
+        raise SettingsError(
+            f"federation.num_nodes is {federation.num_nodes}, there are {num_devices} devices: "
+            "a node holds one device or more"
+        )
+    layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
+    train_s = REFERENCE_STEP_S * federation.training.local_epochs
+    cost = RoundCost(layout.size * BYTES_PER_PARAMETER, train_s)
+    plan = plan_cohorts(materials.world.tier, settings.world, federation, cost, settings.seed)
+    plan.write(folder / "cohorts.npz")
+    _save(folder / "initial.npy", layout.flatten(start).numpy())
+    _save(folder / "taste.npy", np.zeros((num_devices, settings.recommender.dim), np.float32))
+    device_job = DeviceJob(
+        seed=settings.seed,
+        world=run.world,
+        phones=run.phones,
+        taste=folder / "taste.npy",
+        recommender=settings.recommender,
+        read_private_text=read_private_text,
+        threads=1,
+    )
+    server_job = ServerJob(
+        num_devices=num_devices,
+        num_parameters=layout.size,
+        federation=federation,
+        plan=folder / "cohorts.npz",
+        initial=folder / "initial.npy",
+        folder=folder,
+    )
+    write_text(folder / DEVICE_JOB_FILE, device_job.model_dump_json(indent=2) + "\n")
+    write_text(folder / SERVER_JOB_FILE, server_job.model_dump_json(indent=2) + "\n")
+    History(folder).clear()
+    return folder
+
+
+def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
+    """Run a prepared arm to its end.
+
+    Args:
+        folder: what `prepare_arm` returned.
+        engine: "inline" (this process) or "flower" (`flwr run`, Ray).
+
+    Raises:
+        EngineError: if the engine failed, or a reply is missing or wrong.
+    """
+    num_nodes = ServerJob.read(folder).federation.num_nodes
+    if engine == "inline":
+        run_inline(folder, num_nodes)
+    else:
+        run_flower(folder, num_nodes)
+    return read_arm(folder)
+
+
+def read_arm(folder: Path) -> FederatedArm:
+    """Read an arm that has been run.
+
+    Raises:
+        DataError: if it did not end.
+    """
+    return FederatedArm(folder, History(folder).read_final(), DeviceJob.read(folder))
+
+
+def _save(path: Path, array: NDArray) -> None:
+    with write_whole(path) as file:
+        np.save(file, array, allow_pickle=False)

@@ -1,0 +1,208 @@
+"""What every experiment starts from, in the order in which it is made.
+
+    interactions -> split -> synthetic private texts -> world
+    text teacher -> EI-BERT bundle                               (kept when nothing changed)
+    bundle -> what the phones encode by themselves: item vectors, vectors of private texts
+
+Each step writes into the run folder, whole or not at all.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import EncoderBundle
+from models.compression.pipeline import CompressionReport, Corpus, compress
+from models.compression.text_teacher import TextTeacher, cached_vectors
+from models.encoder import Encoder
+from models.errors import DataError, PocketfleetError
+from models.files import write_whole
+from models.histories import Histories
+from models.progress import Progress, silent
+from models.text_space import TextSpace
+from simulation.data.interactions import Columns
+from simulation.data.loading import load_interactions
+from simulation.data.private_text import add_synthetic_private_texts
+from simulation.data.prose import distillation_prose
+from simulation.data.splits import Split, split
+from simulation.data.teachers import MINILM_NAME, teacher_folder
+from simulation.run_folder import RunFolder
+from simulation.settings import Settings
+from simulation.world.build import World, build_world, pooled_histories
+
+DIGEST_FILE = "compression-input.sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Data and devices of a run.
+
+    Attributes:
+        split: training events with private texts, and held-out items.
+        world: the devices on disk.
+        pool: the training events as a server would pool them, without private texts.
+    """
+
+    split: Split
+    world: World
+    pool: Histories
+
+    @property
+    def catalogue(self) -> list[str]:
+        """Item texts, (N,)."""
+        return list(self.split.interactions.items[Columns.TEXT])
+
+    @property
+    def titles(self) -> list[str]:
+        """Item titles, (N,)."""
+        return list(self.split.interactions.items[Columns.TITLE])
+
+    @property
+    def evaluated(self) -> NDArray[np.int64]:
+        """Users with a held-out item, ascending."""
+        return np.flatnonzero(self.split.held_out >= 0)
+
+
+def prepare_data(settings: Settings, cache: Path, progress: Progress = silent) -> Split:
+    """Load the interactions, split them, and write the synthetic private texts."""
+    interactions = load_interactions(settings.data, cache, progress)
+    parts = split(interactions, settings.split, settings.seed)
+    train = add_synthetic_private_texts(
+        parts.train, interactions.items, settings.private_text, settings.seed
+    )
+    return Split(interactions, train, parts.held_out, parts.rule, parts.tied_users)
+
+
+def prepare_materials(
+    run: RunFolder, settings: Settings, cache: Path, progress: Progress = silent
+) -> Materials:
+    """Load and split the data and build the world of a run.
+
+    Raises:
+        DataError: if the data cannot be had, or leaves nobody to evaluate.
+    """
+    parts = prepare_data(settings, cache, progress)
+    if not (parts.held_out >= 0).sum() > 1:
+        raise DataError(
+            f"{parts.interactions.name}: fewer than 2 users have a held-out item under "
+            f"split.rule={settings.split.rule}; users need 2 events or more"
+        )
+    world = build_world(parts, settings.world, settings.seed, run.world)
+    return Materials(parts, world, pooled_histories(parts))
+
+
+def find_teacher(settings: Settings, cache: Path, progress: Progress = silent) -> str:
+    """The teacher's folder or id: the default one is fetched, others are taken as they are."""
+    if settings.text.teacher == MINILM_NAME:
+        return str(teacher_folder(cache, progress))
+    return settings.text.teacher
+
+
+def teacher_item_vectors(
+    settings: Settings, catalogue: list[str], cache: Path, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """The text teacher's vectors of the catalogue, placed in its own text space, (N, H_T)."""
+    teacher = TextTeacher.load(find_teacher(settings, cache, progress))
+    raw = np.asarray(cached_vectors(teacher, catalogue, cache, progress=progress))
+    return TextSpace.of_catalogue(raw).place(raw)
+
+
+def make_bundle(
+    run: RunFolder,
+    settings: Settings,
+    catalogue: list[str],
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    fresh: bool = False,
+) -> CompressionReport:
+    """Compress the teacher into the run's encoder bundle.
+
+    A bundle that is already there is kept when it was made from the same settings, texts, teacher
+    and seed, and is undamaged; `fresh` makes it anew in any case.
+    """
+    teacher = find_teacher(settings, cache, progress)
+    prose = distillation_prose(cache, settings.text.prose_sentences, settings.seed)
+    digest = _digest(settings, teacher, catalogue, prose)
+    if not fresh and _is_made_from(run, digest):
+        progress("keeping the encoder bundle: its settings, texts and teacher are the same", 1, 1)
+        return CompressionReport.read(run.compression)
+    (run.path / DIGEST_FILE).unlink(missing_ok=True)
+    report = compress(
+        teacher,
+        Corpus(item_texts=catalogue, prose=prose),
+        settings.compression,
+        run.bundle,
+        cache,
+        seed=settings.seed,
+        progress=progress,
+    )
+    report.write(run.compression)
+    (run.path / DIGEST_FILE).write_text(digest + "\n", encoding="utf-8")
+    return report
+
+
+def _digest(settings: Settings, teacher: str, catalogue: list[str], prose: list[str]) -> str:
+    """What a bundle depends on, as one hash; the teacher by its name and its weights' size."""
+    weights = Path(teacher) / "model.safetensors"
+    content = {
+        "settings": settings.compression.model_dump(mode="json"),
+        "seed": settings.seed,
+        "teacher": [teacher, weights.stat().st_size if weights.is_file() else 0],
+        "texts": [catalogue, prose],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_made_from(run: RunFolder, digest: str) -> bool:
+    path = run.path / DIGEST_FILE
+    if not path.is_file() or path.read_text(encoding="utf-8").strip() != digest:
+        return False
+    try:
+        EncoderBundle.open(run.bundle)
+        CompressionReport.read(run.compression)
+    except PocketfleetError:
+        return False
+    return True
+
+
+def encode_on_phones(
+    run: RunFolder, materials: Materials, progress: Progress = silent
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Let the phones encode: the catalogue once, and each private text on the phone it is on.
+
+    All phones run the same bundle, so one encoder stands for all of them; texts go through it one
+    by one, as they would on a phone. Writes `phones/`.
+
+    Returns:
+        the raw item vectors (N, D) and the placed ones.
+    """
+    encoder = Encoder.load(run.bundle)
+    raw = _encoded(encoder, materials.catalogue, "phones encode the catalogue", progress)
+    space = TextSpace.of_catalogue(raw)
+    placed = space.place(raw)
+    texts = materials.world.private_texts
+    private = space.place(_encoded(encoder, texts, "phones encode private texts", progress))
+    for name, vectors in (("item_text", placed), ("private_vectors", private)):
+        with write_whole(run.phones / f"{name}.npy") as file:
+            np.save(file, vectors, allow_pickle=False)
+    return raw, placed
+
+
+def _encoded(
+    encoder: Encoder, texts: list[str], what: str, progress: Progress
+) -> NDArray[np.float32]:
+    """Encode text after text; equal texts are encoded once."""
+    distinct = sorted(set(texts))
+    place = {text: row for row, text in enumerate(distinct)}
+    vectors = np.zeros((len(distinct), encoder.vector_size), dtype=np.float32)
+    step = 200
+    for start in range(0, len(distinct), step):
+        progress(what, start, len(distinct))
+        vectors[start : start + step] = encoder.encode(distinct[start : start + step])
+    progress(what, len(distinct), len(distinct))
+    return vectors[[place[text] for text in texts]]

@@ -1,0 +1,209 @@
+"""Train all arms that learn: pooled ones in the cloud, federated ones on the phones.
+
+    static ──────────┬──> federated
+    teacher          └──> federated, no private text
+    EI-BERT, pooled
+
+Independent arms are trained at the same time, one process and one core each; every draw has an
+address, so the number of workers changes nothing.
+"""
+
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.histories import Histories
+from models.progress import Progress, silent
+from models.recommender import RecommenderSettings
+from models.scoring import score_users
+from server.server_teacher import CentralModel, train_on_pooled_data
+from server.settings import CentralTraining
+from simulation.engines.watch import watched
+from simulation.experiments.arms import CENTRAL, FEDERATED, STATIC, TEACHER
+from simulation.experiments.federation import EngineName, FederatedArm, prepare_arm, run_arm
+from simulation.experiments.materials import Materials
+from simulation.run_folder import RunFolder
+from simulation.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class CentralJob:
+    """One arm that is trained on pooled data, as it travels to a worker process.
+
+    Attributes:
+        histories: the pool.
+        text: (N, text_dim) text vectors.
+        settings: the shape of the recommender.
+        training: how to train.
+        seed: the run's seed.
+        users: rows to train on, or None for everybody.
+        learn_taste: whether users get personal vectors.
+    """
+
+    histories: Histories
+    text: NDArray[np.float32]
+    settings: RecommenderSettings
+    training: CentralTraining
+    seed: int
+    users: NDArray[np.int64] | None
+    learn_taste: bool
+
+    def run(self) -> CentralModel:
+        """Train it."""
+        return train_on_pooled_data(
+            self.histories,
+            self.text,
+            self.settings,
+            self.training,
+            self.seed,
+            users=self.users,
+            learn_taste=self.learn_taste,
+        )
+
+    def scores(self, model: CentralModel, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores of the catalogue for some users, (B, N)."""
+        return score_users(
+            model.parameters,
+            self.text,
+            self.histories,
+            users,
+            model.taste[users],
+            self.settings.max_history,
+        )
+
+
+def earliest_active(
+    pool_times: NDArray[np.int64], offsets: NDArray[np.int64], share: float
+) -> NDArray[np.int64]:
+    """Rows of the users whose first event is earliest: those who opted in, ascending.
+
+    Args:
+        pool_times: (E,) time of each training event.
+        offsets: (U + 1,) events of each user.
+        share: of the users who have an event at all.
+    """
+    active = np.flatnonzero(np.diff(offsets) > 0)
+    first = pool_times[offsets[active]]
+    order = active[np.argsort(first, kind="stable")]
+    return np.sort(order[: max(1, int(len(order) * share))])
+
+
+def central_jobs(
+    settings: Settings,
+    materials: Materials,
+    phone_text: NDArray[np.float32],
+    teacher_text: NDArray[np.float32] | None,
+) -> dict[str, CentralJob]:
+    """The pooled arms: static alone when there are no teacher vectors, else all three."""
+    times = np.load(materials.world.folder / "time_s.npy", allow_pickle=False)
+    share = settings.comparison.opted_in_share
+    opted_in = earliest_active(times, materials.pool.offsets, share)
+
+    def job(text: NDArray[np.float32], static: bool) -> CentralJob:
+        return CentralJob(
+            materials.pool,
+            text,
+            settings.recommender,
+            settings.static if static else settings.central,
+            settings.seed,
+            opted_in if static else None,
+            learn_taste=not static,
+        )
+
+    jobs = {STATIC: job(phone_text, static=True)}
+    if teacher_text is not None:
+        jobs |= {TEACHER: job(teacher_text, static=False), CENTRAL: job(phone_text, static=False)}
+    return jobs
+
+
+def train_pooled(
+    jobs: dict[str, CentralJob], workers: int, progress: Progress = silent
+) -> dict[str, CentralModel]:
+    """Train pooled arms, `workers` at a time; return arm -> model."""
+    names = sorted(jobs)
+    models: dict[str, CentralModel] = {}
+    progress("training pooled arms", 0, len(names))
+    for name, model in in_parallel([jobs[name].run for name in names], names, workers):
+        models[name] = model
+        progress("training pooled arms", len(models), len(names))
+    return models
+
+
+def play_federated(
+    run: RunFolder,
+    settings: Settings,
+    materials: Materials,
+    static: CentralModel,
+    arms: tuple[str, ...],
+    engine: EngineName,
+    progress: Progress = silent,
+) -> dict[str, FederatedArm]:
+    """Run the federated arms, all from the static model.
+
+    Under the inline engine `settings.workers` arms run at a time; Flower has processes of its own,
+    so its arms run one after another.
+
+    Args:
+        run: the run folder.
+        settings: of the run.
+        materials: data and devices.
+        static: where the arms start.
+        arms: of `FEDERATED` and `FEDERATED_BLIND`.
+        engine: which engine plays them.
+        progress: told about rounds.
+    """
+    text_dim = static.parameters["text_projection"].shape[0]
+    folders = {
+        arm: prepare_arm(
+            run,
+            arm,
+            settings,
+            materials,
+            static.parameters,
+            text_dim,
+            read_private_text=arm == FEDERATED,
+        )
+        for arm in arms
+    }
+    tasks = [functools.partial(run_arm, folders[arm], engine) for arm in arms]
+    workers = settings.workers if engine == "inline" else 1
+    rounds = settings.federation.rounds
+    with ExitStack() as watching:
+        for arm in arms:
+            watching.enter_context(watched(folders[arm], rounds, f"rounds of {arm}", progress))
+        return dict(in_parallel(tasks, list(arms), workers))
+
+
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    tasks: Sequence[Callable[[], Result]], names: Sequence[str], workers: int
+) -> Iterator[tuple[str, Result]]:
+    """Run tasks, each in a process with one torch thread; yield (name, result) as they end.
+
+    With one worker, or one task, they run in this process, one after another.
+    """
+    if workers == 1 or len(tasks) == 1:
+        for name, task in zip(names, tasks, strict=True):
+            yield name, task()
+        return
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(
+        min(workers, len(tasks)), mp_context=context, initializer=_one_thread
+    ) as pool:
+        futures = {pool.submit(task): name for name, task in zip(names, tasks, strict=True)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

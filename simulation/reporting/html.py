@@ -1,0 +1,183 @@
+"""The report as one self-contained page.
+
+    ReportData ── figures (plots) ──┐
+               ── readings ─────────┼── template.html + report.css ── index.html
+               ── tables ───────────┘                             └── report.json (the same data)
+
+The page loads nothing: its style and plots are inline, it has no script, and its content security
+policy forbids both. Item titles are not trusted; jinja2 escapes them, autoescape is never off.
+"""
+
+import functools
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+from pydantic import ValidationError
+
+from models.errors import DataError
+from simulation.reporting import figures, formats, readings, tables
+from simulation.reporting.model import PRIMARY_METRIC, Interval, ReportData
+
+PAGE_NAME = "index.html"
+DATA_NAME = "report.json"
+_HOME = resources.files("simulation.reporting")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """One of the large numbers at the top.
+
+    Args:
+        value: the number as text.
+        label: what it is.
+        note: its interval, bound or companion; "" for none.
+        filled: share of a meter to fill, from 0 to 1; None for no meter.
+    """
+
+    value: str
+    label: str
+    note: str
+    filled: float | None
+
+
+def write_report(report: ReportData, folder: Path) -> Path:
+    """Write `index.html` and its twin `report.json`, each whole or not at all.
+
+    Args:
+        report: what the run found.
+        folder: made if it is missing; older files of the same names are replaced.
+
+    Returns:
+        Path of `index.html`.
+
+    Raises:
+        DataError: when the folder cannot be written to.
+    """
+    page = render_page(report)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / DATA_NAME, report.model_dump_json(indent=2))
+        _write_whole(folder / PAGE_NAME, page)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the report to {folder}: {error.strerror}; "
+            "free some space or choose another folder"
+        ) from error
+    return folder / PAGE_NAME
+
+
+def load_report(path: Path) -> ReportData:
+    """Read a `report.json`, or the one in a report folder.
+
+    Raises:
+        DataError: when the file is missing, or is not a report.
+    """
+    file = path / DATA_NAME if path.is_dir() else path
+    try:
+        return ReportData.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"cannot read the report {file}: {error.strerror}; give the folder of a finished run"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(
+            f"{file} is not a report: {place}: {first['msg']}; run the experiment again"
+        ) from error
+
+
+def render_page(report: ReportData) -> str:
+    """Return the page as text. The same report gives the same text."""
+    return _template().render(
+        report=report,
+        style=Markup(_HOME.joinpath("report.css").read_text("utf-8")),
+        key_figures=key_figures(report),
+        figures=figures,
+        formats=formats,
+        readings=readings,
+        tables=tables,
+        primary_metric=PRIMARY_METRIC,
+    )
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_HOME.joinpath("template.html").read_text("utf-8"))
+
+
+def key_figures(report: ReportData) -> list[KeyFigure]:
+    """Return the large numbers: quality kept, bytes, time, traffic; those that were measured."""
+    found = [_quality_kept(report), _bundle(report), _latency(report), _traffic(report)]
+    return [figure for figure in found if figure is not None]
+
+
+def _quality_kept(report: ReportData) -> KeyFigure | None:
+    share: Interval | None = None
+    if report.phone and report.phone.share_of_teacher:
+        share = report.phone.share_of_teacher.get(PRIMARY_METRIC)
+    if share is None:
+        return None
+    return KeyFigure(
+        value=f"{formats.percent(share.mean, 0)} %",
+        label=f"of the server teacher’s {formats.metric_label(PRIMARY_METRIC)}, kept on the phone",
+        note=f"interval {formats.percent_range(share)} %",
+        filled=min(max(share.mean, 0.0), 1.0),
+    )
+
+
+def _bundle(report: ReportData) -> KeyFigure | None:
+    if report.compression is None:
+        return None
+    used, budget = report.compression.bundle_bytes, report.compression.budget_bytes
+    return KeyFigure(
+        value=formats.size(used),
+        label="text encoder bundle, everything included",
+        note=f"{formats.percent(used / budget)} % of the {formats.size(budget)} budget",
+        filled=min(used / budget, 1.0),
+    )
+
+
+def _latency(report: ReportData) -> KeyFigure | None:
+    cost = report.phone.cost if report.phone else None
+    if cost is None or cost.latency_p50_ms is None:
+        return None
+    return KeyFigure(
+        value=formats.milliseconds(cost.latency_p50_ms),
+        label="for one recommendation, median",
+        note=f"p95 {formats.milliseconds(cost.latency_p95_ms)}, on this machine, not a phone",
+        filled=None,
+    )
+
+
+def _traffic(report: ReportData) -> KeyFigure | None:
+    cost = report.phone.cost if report.phone else None
+    if cost is None or cost.bytes_up_per_device_round is None:
+        return None
+    return KeyFigure(
+        value=formats.size(cost.bytes_up_per_device_round),
+        label="sent by a device in a round",
+        note=f"{formats.size(cost.bytes_down_per_device_round)} received",
+        filled=None,
+    )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write beside the target, then rename, so that no reader sees half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,72 @@
+"""The end of `make run`: the headline and one table that fits a terminal of 100 columns.
+
+Names come from data, so they enter as `Text`, never as rich markup.
+"""
+
+from rich import box
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from simulation.reporting import formats
+from simulation.reporting.model import Arm, Interval, MetricName, Place, ReportData
+
+_SHOWN: tuple[MetricName, ...] = ("hr@10", "ndcg@10")
+_STYLES: dict[Place, str] = {"server": "blue", "phone": "green", "none": "dim"}
+
+
+def render_terminal(report: ReportData) -> Group:
+    """Return what the terminal shows of a report: headline, table of arms, leak check.
+
+    Args:
+        report: what the run found.
+
+    Returns:
+        A rich renderable: `Console().print(render_terminal(report))`. Holds no item titles.
+    """
+    passed = report.leak_check.passed
+    verdict = Text("leak check passed  " if passed else "LEAK CHECK FAILED  ")
+    verdict.stylize("green" if passed else "bold red")
+    verdict.append(report.leak_check.statement, style="dim")
+    return Group(
+        Padding(Text(report.headline, style="bold"), (1, 0)),
+        _table(report),
+        Padding(verdict, (1, 0)),
+    )
+
+
+def _table(report: ReportData) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption="full ranking, percent, with bootstrap intervals over users",
+        caption_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("arm")
+    for name in _SHOWN:
+        table.add_column(formats.metric_label(name), justify="right", no_wrap=True)
+    table.add_column("of teacher", justify="right", no_wrap=True)
+    table.add_column("p50", justify="right", no_wrap=True)
+    table.add_column("up/round", justify="right", no_wrap=True)
+    for arm in report.arms:
+        table.add_row(*_row(arm))
+    return table
+
+
+def _row(arm: Arm) -> list[Text]:
+    share = (arm.share_of_teacher or {}).get("ndcg@10")
+    return [
+        Text(arm.name, style=_STYLES[arm.place]),
+        *(_interval(arm.metric(name)) for name in _SHOWN),
+        Text(formats.MISSING if share is None else f"{formats.percent(share.mean, 0)} %"),
+        Text(formats.milliseconds(arm.cost.latency_p50_ms)),
+        Text(formats.size(arm.cost.bytes_up_per_device_round)),
+    ]
+
+
+def _interval(interval: Interval | None) -> Text:
+    if interval is None:
+        return Text(formats.MISSING)
+    text = Text(formats.percent(interval.mean), style="bold")
+    return text.append(f" {formats.percent_range(interval):>9}", style="not bold dim")

@@ -1,0 +1,194 @@
+"""The folder of a run: what was asked, with which versions, and whether it ended.
+
+    runs/quickstart/
+      run.json      verb, command, seed, versions, git commit, status; written first and last
+      settings.json the resolved settings, whole
+      bundle/       the encoder bundle           compression.json  its report
+      world/        the devices                  phones/           what they worked out themselves
+      package/      what is installed on a phone
+      arms/NAME/    jobs, cohort plan, history, final parameters of a federated arm
+      report/       index.html and report.json
+
+`status` is "running" from the first moment and "complete" only at the end, so a run that broke is
+never taken for a whole one.
+"""
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.errors import DataError
+from models.files import write_json, write_text
+from simulation.settings import Settings
+
+PACKAGES = ("pocketfleet", "torch", "transformers", "flwr", "onnxruntime", "numpy")
+Status = Literal["running", "complete", "failed", "interrupted"]
+
+
+class RunRecord(BaseModel):
+    """What `run.json` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verb: str
+    command: str
+    seed: int
+    status: Status
+    created: datetime
+    commit: str
+    versions: dict[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths inside a run.
+
+    Attributes:
+        path: the folder, absolute.
+    """
+
+    path: Path
+
+    @property
+    def world(self) -> Path:
+        """The devices."""
+        return self.path / "world"
+
+    @property
+    def phones(self) -> Path:
+        """What the phones worked out by themselves."""
+        return self.path / "phones"
+
+    @property
+    def bundle(self) -> Path:
+        """The encoder bundle."""
+        return self.path / "bundle"
+
+    @property
+    def compression(self) -> Path:
+        """The compression report."""
+        return self.path / "compression.json"
+
+    @property
+    def package(self) -> Path:
+        """The device package."""
+        return self.path / "package"
+
+    @property
+    def report(self) -> Path:
+        """Where the report is drawn."""
+        return self.path / "report"
+
+    def arm(self, name: str) -> Path:
+        """Folder of a federated arm."""
+        return self.path / "arms" / name
+
+    def record(self) -> RunRecord:
+        """Read `run.json`.
+
+        Raises:
+            DataError: if this is no run folder.
+        """
+        path = self.path / "run.json"
+        try:
+            return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValidationError) as error:
+            raise DataError(f"{self.path} is no run folder: {path} cannot be read") from error
+
+    def settings(self) -> Settings:
+        """The resolved settings of the run.
+
+        Raises:
+            DataError: if they are missing or of another version.
+        """
+        path = self.path / "settings.json"
+        try:
+            return Settings.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValidationError) as error:
+            raise DataError(f"cannot read the settings of the run, {path}: {error}") from error
+
+
+@contextmanager
+def running(path: Path, verb: str, settings: Settings) -> Iterator[RunFolder]:
+    """Open a run folder; what happens inside decides its status.
+
+    Args:
+        path: the folder; it may hold an earlier run, which is then run again in place.
+        verb: what is run.
+        settings: the resolved settings.
+
+    Raises:
+        DataError: if the folder holds files that are no run.
+    """
+    folder = RunFolder(path.resolve())
+    if folder.path.is_file():
+        raise DataError(f"{path} is a file: name a folder with --out")
+    strangers = folder.path.is_dir() and any(folder.path.iterdir())
+    if strangers and not (folder.path / "run.json").is_file():
+        raise DataError(f"{path} holds files that are no run: name another folder with --out")
+    record = RunRecord(
+        verb=verb,
+        command=" ".join(["pocketfleet", *sys.argv[1:]]),
+        seed=settings.seed,
+        status="running",
+        created=datetime.now(UTC),
+        commit=git_commit(),
+        versions=versions(),
+        reason="",
+    )
+    _write(folder, record)
+    write_text(folder.path / "settings.json", settings.model_dump_json(indent=2) + "\n")
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        _write(folder, record.model_copy(update={"status": "interrupted", "reason": "Ctrl-C"}))
+        raise
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
+        _write(folder, record.model_copy(update={"status": "failed", "reason": reason}))
+        raise
+    _write(folder, record.model_copy(update={"status": "complete"}))
+
+
+def _write(folder: RunFolder, record: RunRecord) -> None:
+    write_json(folder.path / "run.json", record.model_dump(mode="json"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found: dict[str, Any] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_commit() -> str:
+    """The commit of this checkout, "+" behind it when files differ; "unknown" outside of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+    except OSError:
+        return "unknown"
+    if not commit:
+        return "unknown"
+    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")

@@ -1,0 +1,186 @@
+"""Settings of a run: one preset file, overrides on top, checked before anything starts.
+
+    quickstart.toml  <-  extends  <-  a user's my.toml  <-  --set federation.rounds=50
+
+Every number a run may change has one home: a preset. The settings classes give types and bounds,
+never a second set of defaults; each floor declares its own, and this file puts them together. A
+preset may say `extends = "quickstart"` and hold only what differs.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.compression.pipeline import CompressionSettings
+from models.errors import SettingsError
+from models.recommender import RecommenderSettings
+from server.settings import CentralTraining, Federation
+from simulation.data.loading import DataSettings
+from simulation.data.private_text import PrivateTextSettings
+from simulation.data.splits import SplitSettings
+from simulation.world.devices import WorldSettings
+
+EXTENDS = "extends"
+
+
+class TextSettings(BaseModel):
+    """Which texts and which teacher the encoder learns from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    teacher: str = Field(
+        min_length=1, description='"all-MiniLM-L6-v2" (fetched), or a Hugging Face folder or id'
+    )
+    prose_sentences: int = Field(ge=0, description="general sentences beside the item texts")
+
+
+class ComparisonSettings(BaseModel):
+    """The arms and how they are compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicates: int = Field(ge=100, le=100_000, description="bootstrap replicates over users")
+    opted_in_share: float = Field(
+        gt=0, lt=1, description="earliest-active users whose data trains the static arm"
+    )
+    knn_neighbours: int = Field(ge=1, description="neighbours kept per item by item-kNN")
+    ease_l2: float = Field(gt=0, description="EASE's regularisation (lambda)")
+    examples: int = Field(ge=0, le=100, description="users shown side by side in the report")
+    top: int = Field(ge=1, le=50, description="recommendations shown for each of them")
+    latency_requests: int = Field(ge=10, description="requests timed for p50 and p95")
+
+
+class Settings(BaseModel):
+    """All settings of a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(ge=0, description="the address of every draw begins with it")
+    workers: int = Field(ge=1, le=64, description="arms trained at the same time, one core each")
+    data: DataSettings
+    split: SplitSettings
+    private_text: PrivateTextSettings
+    text: TextSettings
+    compression: CompressionSettings
+    world: WorldSettings
+    recommender: RecommenderSettings
+    central: CentralTraining
+    static: CentralTraining
+    federation: Federation
+    comparison: ComparisonSettings
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the product."""
+    folder = resources.files("simulation.presets")
+    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
+    """Read a preset, put overrides on top, and check the whole.
+
+    Args:
+        preset: a name from `preset_names`, or the path of a TOML file.
+        overrides: each "section.key=value", the value in TOML ("3", "0.1", "true"); anything that
+            is no TOML value is taken as a string.
+
+    Raises:
+        SettingsError: if the preset is missing or no TOML, or a key or value is wrong; the message
+            names the key and what is allowed.
+    """
+    tree = _read(preset, seen=())
+    for override in overrides:
+        _put(tree, override)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def _read(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A preset and all that it extends, merged."""
+    if preset in seen:
+        raise SettingsError(
+            f"presets extend each other in a circle: {' -> '.join((*seen, preset))}"
+        )
+    tree = _parse(preset)
+    base = tree.pop(EXTENDS, None)
+    if base is None:
+        return tree
+    return _merged(_read(str(base), (*seen, preset)), tree)
+
+
+def _parse(preset: str) -> dict[str, Any]:
+    if preset in preset_names():
+        content = (resources.files("simulation.presets") / f"{preset}.toml").read_bytes()
+    else:
+        path = Path(preset)
+        if path.suffix != ".toml" or not path.is_file():
+            raise SettingsError(
+                f"there is no preset '{preset}': choose one of {', '.join(preset_names())}, "
+                "or give the path of a .toml file"
+            )
+        content = path.read_bytes()
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"preset {preset} is no TOML: {error}") from error
+
+
+def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _put(tree: dict[str, Any], override: str) -> None:
+    """Write one "section.key=value" into the tree."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError(f"--set wants section.key=value, got '{override}'")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"--set {override}: '{section}' is a value, not a section")
+    tree[name] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line: which key, which value, what is allowed."""
+    lines = []
+    for problem in error.errors()[:5]:
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            siblings = ", ".join(_keys_beside(problem["loc"]))
+            lines.append(f"unknown key '{key}', allowed here: {siblings}")
+        elif problem["type"] == "missing":
+            lines.append(f"'{key}' is missing")
+        else:
+            lines.append(f"{key} = {problem['input']!r}: {problem['msg'].lower()}")
+    more = len(error.errors()) - len(lines)
+    return "settings: " + "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that a section takes, to help with a misspelled one."""
+    model: Any = Settings
+    for part in location[:-1]:
+        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            break
+        field = model.model_fields.get(str(part))
+        model = field.annotation if field else None
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return list(model.model_fields)
+    return []

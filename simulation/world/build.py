@@ -1,0 +1,116 @@
+"""Users -> devices: a split is written as the columns that phones map from disk.
+
+Every user becomes one device; device ids are the user indices of the interactions. The layout of
+the folder is drawn in `clients.shard`. The folder appears whole or not at all.
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clients.shard import WORLD_FORMAT, WorldManifest
+from models.errors import DataError
+from models.histories import NO_PRIVATE_TEXT, Histories
+from simulation.data.interactions import Columns
+from simulation.data.splits import Split
+from simulation.world.devices import WorldSettings, assign_tiers
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A world folder and what the builder knows of it.
+
+    Attributes:
+        folder: where it lies.
+        manifest: counts and tiers.
+        tier: (U,) tier of each device.
+        private_texts: (M,) all private texts, in order of `private_row`.
+    """
+
+    folder: Path
+    manifest: WorldManifest
+    tier: NDArray[np.int8]
+    private_texts: list[str]
+
+
+def build_world(split: Split, settings: WorldSettings, seed: int, folder: Path) -> World:
+    """Write the devices of a split.
+
+    Args:
+        split: training events (with private texts, if any) and held-out items.
+        settings: the device tiers.
+        seed: the run's seed.
+        folder: where; an older world there is replaced.
+
+    Raises:
+        DataError: if the folder exists and holds no world.
+    """
+    interactions = split.interactions
+    tier = assign_tiers(interactions.num_users, settings, seed)
+    manifest = WorldManifest(
+        interactions.num_users,
+        interactions.num_items,
+        tuple(kind.name for kind in settings.tiers),
+    )
+    written = split.train[Columns.PRIVATE_TEXT].ne("")
+    texts = split.train.loc[written, Columns.PRIVATE_TEXT].tolist()
+    columns = _columns(split, written, texts) | {"tier": tier}
+    _replace_world(folder, manifest, columns)
+    return World(folder, manifest, tier, texts)
+
+
+def pooled_histories(split: Split) -> Histories:
+    """The same training events as one pool, without private texts: what a server may train on."""
+    return Histories(_offsets(split), split.train[Columns.ITEM].to_numpy(np.int32))
+
+
+def _offsets(split: Split) -> NDArray[np.int64]:
+    users = split.train[Columns.USER].to_numpy()
+    counts = np.bincount(users, minlength=split.interactions.num_users)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _columns(split: Split, written: pd.Series, texts: list[str]) -> dict[str, NDArray]:
+    """Every column of the world but the tiers."""
+    train = split.train
+    private_row = np.full(len(train), NO_PRIVATE_TEXT, dtype=np.int32)
+    private_row[written.to_numpy()] = np.arange(len(texts), dtype=np.int32)
+    encoded = [text.encode("utf-8") for text in texts]
+    ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    return {
+        "offsets": _offsets(split),
+        "item": train[Columns.ITEM].to_numpy(np.int32),
+        "time_s": train[Columns.TIME_S].to_numpy(np.int64),
+        "value": train[Columns.VALUE].to_numpy(np.float32),
+        "held_out": split.held_out.astype(np.int32),
+        "private_row": private_row,
+        "private_text": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        "private_text_offsets": np.concatenate([[0], ends]).astype(np.int64),
+    }
+
+
+def _replace_world(folder: Path, manifest: WorldManifest, columns: dict[str, NDArray]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        staging = Path(name) / folder.name
+        staging.mkdir()
+        for column, values in columns.items():
+            np.save(staging / f"{column}.npy", values, allow_pickle=False)
+        content = {
+            "format": WORLD_FORMAT,
+            "num_devices": manifest.num_devices,
+            "num_items": manifest.num_items,
+            "tiers": list(manifest.tiers),
+        }
+        (staging / "manifest.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        if folder.exists():
+            if not (folder / "manifest.json").is_file():
+                raise DataError(f"{folder} exists and is no world: name another folder")
+            shutil.rmtree(folder)
+        staging.replace(folder)

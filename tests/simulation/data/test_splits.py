@@ -1,0 +1,180 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from models.errors import SettingsError
+from simulation.data.interactions import Columns
+from simulation.data.splits import NOTHING_HELD_OUT, SplitSettings, split
+from tests.simulation.data.made_up import interactions
+
+# The example of the module: users Alice, Bob, Carol are 0, 1, 2; items a..f are 0..5.
+EXAMPLE = [
+    ("Alice", "0", 1),
+    ("Alice", "1", 2),
+    ("Alice", "2", 5),
+    ("Alice", "3", 7),
+    ("Bob", "1", 3),
+    ("Bob", "4", 3),
+    ("Carol", "5", 4),
+]
+
+
+def rule(name="leave-last-out", *, ties="last-row", fraction=0.3, target="test"):
+    return SplitSettings(rule=name, ties=ties, fraction=fraction, target=target)
+
+
+def items_by_user(made):
+    """Train items of each user, in the order of the table."""
+    users = range(made.interactions.num_users)
+    return [made.train[made.train[Columns.USER] == user][Columns.ITEM].tolist() for user in users]
+
+
+def test_the_last_event_is_held_out():
+    made = split(interactions(EXAMPLE), rule(), 0)
+    assert items_by_user(made) == [[0, 1, 2], [1], [5]]
+    assert made.held_out.tolist() == [3, 4, NOTHING_HELD_OUT]
+    assert made.held_out.dtype == np.int32
+    assert made.tied_users == 1
+    assert made.rule == (
+        "the last event of each user is held out for test: 2 of 3 users have one; for 1 (50%) its "
+        "time is tied with another event's, and among equal times the last row of the file is "
+        "the latest"
+    )
+
+
+def test_the_other_rule_for_ties_turns_bob_around():
+    made = split(interactions(EXAMPLE), rule(ties="first-row"), 0)
+    assert items_by_user(made) == [[0, 1, 2], [4], [5]]
+    assert made.held_out.tolist() == [3, 1, NOTHING_HELD_OUT]
+
+
+def test_validation_never_sees_the_test_event():
+    made = split(interactions(EXAMPLE), rule(target="validation"), 0)
+    assert items_by_user(made) == [[0, 1], [1], [5]]
+    assert made.held_out.tolist() == [2, NOTHING_HELD_OUT, NOTHING_HELD_OUT]
+    assert "the test events being left out: 1 of 3 users have one" in made.rule
+
+
+def test_global_time_cuts_at_a_moment_for_all():
+    # Of 7 events the latest 40 % begin with the fifth in time, at time 4.
+    made = split(interactions(EXAMPLE), rule("global-time", fraction=0.4), 0)
+    assert items_by_user(made) == [[0, 1], [1, 4], []]
+    assert made.held_out.tolist() == [2, NOTHING_HELD_OUT, NOTHING_HELD_OUT]
+    assert "each user's first event in the latest 40% of events" in made.rule
+
+
+def test_global_time_for_validation_cuts_the_rest_again():
+    made = split(interactions(EXAMPLE), rule("global-time", fraction=0.5, target="validation"), 0)
+    # The latest half begins at time 3; left are a1 b2 of Alice, of which the latest half is b2.
+    assert items_by_user(made) == [[0], [], []]
+    assert made.held_out.tolist() == [1, NOTHING_HELD_OUT, NOTHING_HELD_OUT]
+
+
+@pytest.mark.parametrize("name", ["leave-last-out", "global-time"])
+def test_without_times_only_random_works(name):
+    data = interactions([("u", "0", None), ("u", "1", None)])
+    with pytest.raises(
+        SettingsError, match=f"split.rule={name} needs times.* use split.rule=random"
+    ):
+        split(data, rule(name), 0)
+    assert split(data, rule("random"), 0).held_out[0] in (0, 1)
+
+
+def test_random_depends_on_the_seed_and_is_spread():
+    data = interactions([("u", str(item), None) for item in range(4)])
+    drawn = [int(split(data, rule("random"), seed).held_out[0]) for seed in range(60)]
+    assert set(drawn) == {0, 1, 2, 3}
+    assert drawn == [int(split(data, rule("random"), seed).held_out[0]) for seed in range(60)]
+
+
+def test_random_does_not_depend_on_the_order_of_rows():
+    rows = [(user, str(item), None) for user in "uv" for item in range(4)]
+    texts = [f"title {number}" for number in range(4)]
+    for seed in range(10):
+        first, second = (
+            split(interactions(some, texts), rule("random"), seed) for some in (rows, rows[::-1])
+        )
+        np.testing.assert_array_equal(first.held_out, second.held_out)
+
+
+@pytest.mark.parametrize("wrong", [{"fraction": 0.0}, {"fraction": 1.0}, {"rule": "newest"}])
+def test_settings_have_bounds(wrong):
+    good = {"rule": "random", "ties": "last-row", "fraction": 0.1, "target": "test"}
+    SplitSettings(**good)
+    with pytest.raises(ValidationError):
+        SplitSettings(**{**good, **wrong})
+
+
+rows = st.lists(
+    st.tuples(st.sampled_from("uvwx"), st.integers(0, 5).map(str), st.integers(0, 4)),
+    min_size=1,
+    unique_by=lambda row: row[:2],
+)
+rules = st.builds(
+    rule,
+    st.sampled_from(["leave-last-out", "global-time", "random"]),
+    ties=st.sampled_from(["last-row", "first-row"]),
+    fraction=st.sampled_from([0.1, 0.5, 0.9]),
+    target=st.sampled_from(["test", "validation"]),
+)
+few = settings(max_examples=40, deadline=None)
+
+
+@few
+@given(rows, rules, st.integers(0, 5))
+def test_each_interaction_is_in_at_most_one_of_train_and_held_out(some, how, seed):
+    data = interactions(some)
+    made = split(data, how, seed)
+    pd.testing.assert_index_equal(made.train.index, pd.RangeIndex(len(made.train)))
+    train = list(zip(made.train[Columns.USER], made.train[Columns.ITEM], strict=True))
+    held = [(user, item) for user, item in enumerate(made.held_out) if item != NOTHING_HELD_OUT]
+    every = list(zip(data.events[Columns.USER], data.events[Columns.ITEM], strict=True))
+    assert len(set(train + held)) == len(train) + len(held)  # none twice, none in both
+    assert set(train + held) <= set(every)
+    assert [pair for pair in every if pair in set(train)] == train  # in the table's order
+    assert all(user in {user for user, _ in train} for user, _ in held)
+    assert 0 <= made.tied_users <= len(held)
+    if how.target == "test" and how.rule != "global-time":
+        assert len(train) + len(held) == len(every)
+
+
+@few
+@given(rows, rules, st.integers(0, 5))
+def test_validation_does_not_change_when_the_held_out_test_item_changes(some, how, seed):
+    assume(how.rule != "random")  # a random event has no place in time that another could take
+    data = interactions(some)
+    test_items = split(data, how.model_copy(update={"target": "test"}), seed).held_out
+    names = {str(user): item for user, item in zip(data.users, test_items, strict=True)}
+    changed = interactions(
+        [(user, "6" if int(item) == names[user] else item, time) for user, item, time in some],
+        texts=[f"title {number}" for number in range(7)],
+    )
+    validation = how.model_copy(update={"target": "validation"})
+    before, after = split(data, validation, seed), split(changed, validation, seed)
+    pd.testing.assert_frame_equal(before.train, after.train)
+    np.testing.assert_array_equal(before.held_out, after.held_out)
+
+
+@few
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uvw"), st.integers(0, 5).map(str)), min_size=1, unique=True
+    ),
+    rules,
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_rows_changes_nothing_when_times_differ(pairs, how, random):
+    timed = [(user, item, time) for time, (user, item) in enumerate(pairs)]
+    texts = [f"title {number}" for number in range(6)]
+    first, second = (
+        split(interactions(some, texts), how, 3)
+        for some in (timed, random.sample(timed, len(timed)))
+    )
+    np.testing.assert_array_equal(first.held_out, second.held_out)
+    pd.testing.assert_frame_equal(
+        first.train.drop(columns=Columns.ROW), second.train.drop(columns=Columns.ROW)
+    )
+    assert first.tied_users == second.tied_users == 0

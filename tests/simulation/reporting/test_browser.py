@@ -1,0 +1,91 @@
+"""The page in a real browser: nothing may stick out of a phone.
+
+Needs the `playwright` package and a chromium on the path; skipped with a reason without them.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulation.reporting.html import write_report
+from simulation.reporting.model import ReportData
+
+pytestmark = pytest.mark.slow
+
+LONG = "Unbreakable" * 25
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"none of {', '.join(names)} is on the path")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def _long_words(report: ReportData) -> ReportData:
+    """Return the report with words in it that no line can hold."""
+    arm = report.arms[-1].model_copy(update={"name": LONG, "left_device": (LONG,)})
+    user = report.recommendations[0].model_copy(
+        update={"user": LONG, "history": (LONG,), "server": (LONG,), "phone": (LONG,)}
+    )
+    changes = {"arms": (*report.arms[:-1], arm), "recommendations": (user,), "headline": LONG}
+    return report.model_copy(update=changes | {"title": LONG, "settings": {LONG: LONG}})
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("words", ["usual", "long"])
+def test_nothing_sticks_out_and_nothing_is_loaded(
+    browser: Any, report: ReportData, tmp_path: Path, width: int, scheme: str, words: str
+) -> None:
+    page_path = write_report(_long_words(report) if words == "long" else report, tmp_path)
+    view = {"width": width, "height": 844}
+    context = browser.new_context(viewport=view, color_scheme=scheme)
+    page = context.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(page_path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert requests == [page_path.as_uri()]
+    assert complaints == []
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_short_labels_stay_on_one_line(
+    browser: Any, report: ReportData, tmp_path: Path, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto(write_report(report, tmp_path).as_uri())
+    short = "nav a, .y-ticks span, .x-ticks span, .dot-axis span, .dot-value, .key-figure > b"
+    lines = page.locator(short).evaluate_all(
+        "all => all.filter(one => one.offsetHeight > 0)"
+        ".map(one => one.offsetHeight / parseFloat(getComputedStyle(one).fontSize))"
+    )
+    assert len(lines) > 50
+    assert max(lines) < 1.8  # heights in units of the font size: a second line would give 2
+    page.close()
+
+
+def test_a_tab_shows_its_metric_without_a_script(
+    browser: Any, report: ReportData, tmp_path: Path
+) -> None:
+    page = browser.new_page()
+    page.goto(write_report(report, tmp_path).as_uri())
+    assert page.locator(".panel:visible").count() == 1
+    page.locator("label", has_text="AUC").click()
+    assert page.locator(".panel-6").is_visible()
+    assert page.locator(".panel:visible").count() == 1
+    page.close()

@@ -1,0 +1,89 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulation.reporting import tables
+from simulation.reporting.model import Compression, ReportData
+from simulation.reporting.tables import Table
+
+
+def _compression(report: ReportData) -> Compression:
+    assert report.compression is not None
+    return report.compression
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda report: tables.quality(report, "full"),
+        lambda report: tables.quality(report, "sampled-99"),
+        tables.cost,
+        lambda report: tables.bundle_parts(_compression(report)),
+        lambda report: tables.rounds(report.rounds, report),
+        lambda report: tables.counts("intake", report.data.intake),
+        tables.settings,
+        tables.versions,
+    ],
+)
+def test_every_row_fills_every_column(
+    make: Callable[[ReportData], Table], report: ReportData
+) -> None:
+    table = make(report)
+    assert table.rows
+    assert {len(row.cells) for row in table.rows} == {len(table.columns) - 1}
+
+
+def test_quality_shows_mean_and_interval_in_percent(report: ReportData) -> None:
+    table = tables.quality(report, "full")
+    row = next(row for row in table.rows if row.head == "Popularity")
+    cell = row.cells[table.columns.index("HR@10") - 1]
+    assert (cell.text, cell.note) == ("8.0", "7.3–8.6")
+
+
+def test_only_full_ranking_shows_the_share_of_the_teacher(report: ReportData) -> None:
+    assert tables.quality(report, "full").columns[1] == "share of teacher, nDCG@10"
+    assert tables.quality(report, "sampled-99").columns[1] == "nDCG@10"
+
+
+def test_an_arm_without_a_protocol_keeps_its_row(report: ReportData) -> None:
+    arm = report.arms[0].model_copy(update={"metrics": {}})
+    changed = report.model_copy(update={"arms": (arm, *report.arms[1:])})
+    cells = tables.quality(changed, "full").rows[0].cells
+    assert {cell.text for cell in cells} == {"–"}
+
+
+def test_cost_leaves_out_arms_that_cost_a_device_nothing(report: ReportData) -> None:
+    heads = [row.head for row in tables.cost(report).rows]
+    assert heads == [arm.name for arm in report.arms if arm.place == "phone"]
+
+
+def test_arms_that_send_the_same_stand_together(report: ReportData) -> None:
+    groups = dict(tables.left_device(report))
+    assert groups["Random, Popularity, On-device static"] == ()
+    assert set(groups.values()) == {arm.left_device for arm in report.arms}
+
+
+def test_the_bundle_table_ends_with_its_sum(report: ReportData) -> None:
+    *parts, total = tables.bundle_parts(_compression(report)).rows
+    numbers = [int(row.cells[0].text.replace(",", "")) for row in parts]
+    assert total.cells[0].text == f"{sum(numbers):,}"
+
+
+names = st.sampled_from(["a", "b", "c"])
+leaves = st.one_of(st.integers(), st.none(), st.just([1, 2]))
+inner = st.dictionaries(names, leaves)
+nested = st.dictionaries(names, st.one_of(leaves, inner, st.dictionaries(names, inner)))
+
+
+def _num_leaves(node: object) -> int:
+    if isinstance(node, dict) and node:
+        return sum(_num_leaves(value) for value in node.values())
+    return 1
+
+
+@given(settings=nested)
+def test_no_setting_is_lost_in_the_table(settings: dict[str, object]) -> None:
+    expected = _num_leaves(settings) if settings else 0
+    assert len(tables._flatten(settings)) == expected

@@ -1,0 +1,41 @@
+from rich.console import Console
+
+from simulation.reporting.model import ReportData
+from simulation.reporting.terminal import render_terminal
+
+
+def _print(report: ReportData, width: int = 100) -> str:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(render_terminal(report))
+    return capture.get()
+
+
+def test_every_arm_stands_with_its_interval(report: ReportData) -> None:
+    lines = _print(report, width=120).splitlines()
+    for arm in report.arms:
+        hr = arm.metrics["full"]["hr@10"]
+        line = next(line for line in lines if line.strip().startswith(f"{arm.name}  "))
+        assert f"{100 * hr.mean:.1f}" in line
+        assert f"{100 * hr.low:.1f}–{100 * hr.high:.1f}" in line
+
+
+def test_no_line_is_wider_than_the_terminal(report: ReportData) -> None:
+    assert max(len(line) for line in _print(report, width=100).splitlines()) <= 100
+
+
+def test_names_are_text_and_never_markup(report: ReportData) -> None:
+    arm = report.arms[0].model_copy(update={"name": "[red]Random[/nonsense]"})
+    assert "[red]Random[/nonsense]" in _print(report.model_copy(update={"arms": (arm,)}), 140)
+
+
+def test_no_title_of_the_data_is_printed(report: ReportData) -> None:
+    printed = _print(report)
+    titles = {title for user in report.recommendations for title in (*user.server, *user.history)}
+    assert not [title for title in titles if title in printed]
+
+
+def test_a_failed_leak_check_is_loud(report: ReportData) -> None:
+    failed = report.leak_check.model_copy(update={"passed": False})
+    assert "LEAK CHECK FAILED" in _print(report.model_copy(update={"leak_check": failed}))
+    assert "leak check passed" in _print(report)
