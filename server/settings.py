@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.protocol.messages import LocalTraining
-from models.errors import DataError
+from models.errors import DataError, SettingsError
 
 SERVER_JOB_FILE = "server-job.json"
 
@@ -45,6 +45,23 @@ class Federation(BaseModel):
     evaluate_every: int = Field(ge=1, description="rounds between evaluations on the devices")
     optimizer: ServerOptimizerSettings
     training: LocalTraining
+
+    def check_population(self, num_devices: int) -> None:
+        """Refuse what this many devices cannot do, before any training.
+
+        Raises:
+            SettingsError: if a cohort, or the nodes, outnumber the devices.
+        """
+        if self.cohort_size > num_devices:
+            raise SettingsError(
+                f"federation.cohort_size is {self.cohort_size}, the population has "
+                f"{num_devices} devices: ask for {num_devices} or fewer"
+            )
+        if self.num_nodes > num_devices:
+            raise SettingsError(
+                f"federation.num_nodes is {self.num_nodes}, the population has {num_devices} "
+                f"devices, and a node holds one or more: ask for {num_devices} or fewer"
+            )
 
 
 class ServerJob(BaseModel):

@@ -57,7 +57,8 @@ class Vocabulary:
     teacher_ids: np.ndarray
 
 
-def token_scores(received: Sequence[np.ndarray], num_texts: Sequence[int], weights: Sequence[float]
+def token_scores(
+    received: Sequence[np.ndarray], num_texts: Sequence[int], weights: Sequence[float]
 ) -> np.ndarray:
     """Return s(w) over several corpora, each counted with its weight.
 

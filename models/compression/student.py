@@ -52,7 +52,9 @@ class Student(nn.Module):
     def __init__(self, settings: StudentSettings, vocabulary_size: int) -> None:
         super().__init__()
         self.settings = settings
-        self.albert = AlbertModel(_albert_config(settings, vocabulary_size), add_pooling_layer=False)
+        self.albert = AlbertModel(
+            _albert_config(settings, vocabulary_size), add_pooling_layer=False
+        )
         self.projector = nn.Linear(settings.hidden_size, settings.vector_size, bias=False)
         nn.init.normal_(self.projector.weight, std=INITIAL_SPREAD)
 
@@ -70,9 +72,7 @@ class Student(nn.Module):
         return nn.functional.normalize(self.projector(mean_pool(states, mask)), dim=1)
 
 
-def build_student(
-    settings: StudentSettings, teacher_embeddings: np.ndarray, seed: int
-) -> Student:
+def build_student(settings: StudentSettings, teacher_embeddings: np.ndarray, seed: int) -> Student:
     """Make a student and warm-start its words.
 
     Args:

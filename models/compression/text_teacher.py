@@ -114,7 +114,9 @@ def load_text_teacher(source: str | Path, settings: TeacherSettings) -> TextTeac
         ) from error
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor).all():
-            raise DataError(f"text teacher {str(source)!r}: weight {name} has NaN or infinite values")
+            raise DataError(
+                f"text teacher {str(source)!r}: weight {name} has NaN or infinite values"
+            )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or type(backend.model).__name__ != "WordPiece":
         raise DataError(

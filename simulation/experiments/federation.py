@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from clients.job import DEVICE_JOB_FILE, DeviceJob
 from clients.shard import DeviceShard
-from models.errors import SettingsError
 from models.files import write_text, write_whole
 from models.recommender import Shared, parameter_layout
 from server.history import BYTES_PER_PARAMETER, History
@@ -59,6 +59,12 @@ class FederatedArm:
             read_private_text=self.job.read_private_text,
         )
 
+    def shared(self) -> Shared:
+        """Its final shared parameters by name."""
+        num_items, text_dim = self.shard().text.shape
+        layout = parameter_layout(self.job.recommender, num_items, text_dim)
+        return layout.unflatten(torch.from_numpy(self.parameters.copy()))
+
     def history(self) -> History:
         """Its rounds."""
         return History(self.folder)
@@ -86,15 +92,10 @@ def prepare_arm(
         read_private_text: whether the devices look at private texts.
 
     Raises:
-        SettingsError: if there are more nodes than devices, or a cohort larger than the population.
+        SettingsError: if a cohort, or the nodes, outnumber the devices.
     """
     folder = run.arm(name)
     federation, num_devices = settings.federation, materials.world.manifest.num_devices
-    if federation.num_nodes > num_devices:
-        raise SettingsError(
-            f"federation.num_nodes is {federation.num_nodes}, there are {num_devices} devices: "
-            "a node holds one device or more"
-        )
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
     train_s = REFERENCE_STEP_S * federation.training.local_epochs
     cost = RoundCost(layout.size * BYTES_PER_PARAMETER, train_s)

@@ -84,6 +84,7 @@ def prepare_materials(
 
     Raises:
         DataError: if the data cannot be had, or leaves nobody to evaluate.
+        SettingsError: if a cohort, or the nodes, outnumber the devices.
     """
     parts = prepare_data(settings, cache, progress)
     if not (parts.held_out >= 0).sum() > 1:
@@ -91,6 +92,7 @@ def prepare_materials(
             f"{parts.interactions.name}: fewer than 2 users have a held-out item under "
             f"split.rule={settings.split.rule}; users need 2 events or more"
         )
+    settings.federation.check_population(parts.interactions.num_users)
     world = build_world(parts, settings.world, settings.seed, run.world)
     return Materials(parts, world, pooled_histories(parts))
 

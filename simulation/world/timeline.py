@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SettingsError
 from models.seeds import generator
 from server.cohorts import CohortPlan
 from server.settings import Federation
@@ -54,11 +53,7 @@ def plan_cohorts(
         SettingsError: if the cohort is larger than the population.
     """
     population = len(tier)
-    if federation.cohort_size > population:
-        raise SettingsError(
-            f"federation.cohort_size is {federation.cohort_size}, the population has "
-            f"{population} devices: ask for {population} or fewer"
-        )
+    federation.check_population(population)
     busy_s = _busy_s(world, cost)
     dropout = np.array([kind.dropout for kind in world.tiers])
     invited, reported, durations = [], [], []

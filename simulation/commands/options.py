@@ -1,0 +1,43 @@
+"""Options that several verbs share, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.experiments.federation import EngineName
+
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", help="A preset's name, or the path of a .toml file.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Override one setting, e.g. federation.rounds=20. May be given many times.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The run folder; a run there is repeated.")]
+Run = Annotated[Path, typer.Argument(help="A run folder.")]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        "-e",
+        help="inline: this process. flower: the same apps under `flwr run` on local Ray.",
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Make the encoder bundle anew even when nothing changed."),
+]
+Machine = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
+PrivateText = Annotated[
+    bool,
+    typer.Option(
+        "--private-text/--no-private-text",
+        help="Whether the devices look at what their users wrote.",
+    ),
+]

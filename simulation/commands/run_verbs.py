@@ -1,0 +1,181 @@
+"""The verbs that do the work: quickstart, compress, simulate, compare, report."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from server.server_teacher import CentralModel
+from simulation.commands import options
+from simulation.commands.console import Voice
+from simulation.data.cache import cache_folder
+from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND, STATIC
+from simulation.experiments.comparison import check_materials, compare
+from simulation.experiments.materials import encode_on_phones, make_bundle, prepare_materials
+from simulation.experiments.training import central_jobs, play_federated, train_pooled
+from simulation.reporting.html import load_report, write_report
+from simulation.reporting.model import ReportData
+from simulation.reporting.terminal import render_terminal
+from simulation.run_folder import RunFolder, running
+from simulation.settings import load_settings
+
+
+def quickstart(
+    preset: options.Preset = "quickstart",
+    out: options.Out = Path("runs/quickstart"),
+    engine: options.Engine = "inline",
+    overrides: options.Overrides = None,
+    fresh: options.Fresh = False,
+    machine: options.Machine = False,
+) -> None:
+    """The whole job on real data: compress, federate, compare, report.
+
+    Fetches MovieLens-100K and the text teacher (pinned, hash-checked), makes the encoder bundle,
+    trains every arm, and writes report/index.html into the run folder.
+
+    Examples:
+
+      pocketfleet quickstart
+
+      pocketfleet quickstart --out runs/mine --set federation.rounds=40 --set seed=1
+    """
+    _compare("quickstart", preset, out, engine, overrides, fresh, machine)
+
+
+def compare_arms(
+    preset: options.Preset = "quickstart",
+    out: options.Out = Path("runs/compare"),
+    engine: options.Engine = "inline",
+    overrides: options.Overrides = None,
+    fresh: options.Fresh = False,
+    machine: options.Machine = False,
+) -> None:
+    """Compare all arms on the same held-out items, with intervals, and write the report.
+
+    Examples:
+
+      pocketfleet compare --out runs/one --set seed=1
+
+      pocketfleet compare --preset my.toml --engine flower --json
+    """
+    _compare("compare", preset, out, engine, overrides, fresh, machine)
+
+
+def _compare(
+    verb: str,
+    preset: str,
+    out: Path,
+    engine: Any,
+    overrides: list[str] | None,
+    fresh: bool,
+    machine: bool,
+) -> None:
+    voice = Voice(machine)
+    settings = load_settings(preset, overrides or ())
+    with running(out, verb, settings) as run, voice.progress() as progress:
+        found = compare(run, settings, cache_folder(), engine, progress, fresh=fresh)
+        page = write_report(found, run.report)
+    _show(voice, found, page)
+
+
+def _show(voice: Voice, found: ReportData, page: Path) -> None:
+    voice.show(render_terminal(found))
+    voice.show(f"Report: {page}")
+    full = {arm.key: arm.model_dump(mode="json")["metrics"]["full"] for arm in found.arms}
+    voice.result({"report": page, "headline": found.headline, "arms": full})
+
+
+def compress(
+    preset: options.Preset = "quickstart",
+    out: options.Out = Path("runs/compress"),
+    overrides: options.Overrides = None,
+    fresh: options.Fresh = False,
+    machine: options.Machine = False,
+) -> None:
+    """Compress the text teacher into an encoder bundle of at most 1,910,000 bytes.
+
+    Examples:
+
+      pocketfleet compress --out runs/encoder
+
+      pocketfleet compress --set text.teacher=path/to/a/huggingface/folder
+    """
+    voice = Voice(machine)
+    settings = load_settings(preset, overrides or ())
+    cache = cache_folder()
+    with running(out, "compress", settings) as run, voice.progress() as progress:
+        materials = prepare_materials(run, settings, cache, progress)
+        made = make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
+    table = Table(title="Encoder bundle", show_footer=True)
+    table.add_column("part", footer="in all")
+    table.add_column("bytes", justify="right", footer=f"{made.bundle_bytes:,}")
+    for row in made.byte_table:
+        table.add_row(row.part, f"{row.num_bytes:,}")
+    voice.show(table)
+    voice.show("  ".join(f"{name} {value}" for name, value in made.parity().items()))
+    voice.show(f"Bundle: {run.bundle}")
+    voice.result({"bundle": run.bundle, **made.as_dict()})
+
+
+def simulate(
+    preset: options.Preset = "quickstart",
+    out: options.Out = Path("runs/simulate"),
+    engine: options.Engine = "inline",
+    overrides: options.Overrides = None,
+    private_text: options.PrivateText = True,
+    fresh: options.Fresh = False,
+    machine: options.Machine = False,
+) -> None:
+    """Run one federated training over all devices and print its learning curve.
+
+    Starts from the static model (trained on the opted-in users), as the federated arm of the
+    comparison does. History and final parameters are in arms/ of the run folder.
+
+    Examples:
+
+      pocketfleet simulate --set federation.rounds=20
+
+      pocketfleet simulate --engine flower --set federation.num_nodes=2 --json
+    """
+    voice = Voice(machine)
+    settings = load_settings(preset, overrides or ())
+    arm = FEDERATED if private_text else FEDERATED_BLIND
+    cache = cache_folder()
+    with running(out, "simulate", settings) as run, voice.progress() as progress:
+        materials = prepare_materials(run, settings, cache, progress)
+        check_materials(materials, settings)
+        make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
+        _, text = encode_on_phones(run, materials, progress)
+        jobs = central_jobs(settings, materials, text, None)
+        static: CentralModel = train_pooled(jobs, settings.workers, progress)[STATIC]
+        played = play_federated(run, settings, materials, static, (arm,), engine, progress)[arm]
+    rows = [row for row in played.history().rows() if row["metrics"]]
+    table = Table(title=f"{arm}: {engine} engine, {settings.federation.rounds} rounds")
+    for name in ("round", "devices", "loss", "HR@10 %", "nDCG@10 %"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        full = row["metrics"]["full"]
+        loss = "" if row["loss"] is None else f"{row['loss']:.3f}"
+        table.add_row(
+            str(row["round_number"]),
+            str(row["num_reported"]),
+            loss,
+            f"{100 * full['hr@10']:.2f}",
+            f"{100 * full['ndcg@10']:.2f}",
+        )
+    voice.show(table)
+    voice.show(f"Final parameters: {played.folder / 'final.npy'}")
+    voice.result({"folder": played.folder, "rounds": rows})
+
+
+def report(run: options.Run, machine: options.Machine = False) -> None:
+    """Draw the report of a finished comparison again, from its report.json.
+
+    Examples:
+
+      pocketfleet report runs/quickstart
+    """
+    voice = Voice(machine)
+    folder = RunFolder(run.resolve()).report
+    found = load_report(folder / "report.json")
+    _show(voice, found, write_report(found, folder))

@@ -1,0 +1,114 @@
+"""The comparison: all arms on the same held-out items, with intervals, costs and examples.
+
+    materials -> bundle -> phones encode -> pooled arms -> federated arms -> ranks -> intervals
+
+The result is a `ReportData`, the machine-readable twin of the report.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clients.local_evaluation import Ranks
+from models.intervals import PairedBootstrap
+from models.negatives import LeakCheck, Negatives, check_for_leaks
+from models.progress import Progress, silent
+from simulation.experiments.arms import CENTRAL, FEDERATED, FEDERATED_BLIND, STATIC, TEACHER
+from simulation.experiments.evaluation import Referee, baseline_ranks, federated_ranks
+from simulation.experiments.federation import EngineName, FederatedArm
+from simulation.experiments.materials import (
+    Materials,
+    encode_on_phones,
+    make_bundle,
+    prepare_materials,
+    teacher_item_vectors,
+)
+from simulation.experiments.phone_costs import install_package, measure_phone
+from simulation.experiments.outcome import Outcome
+from simulation.experiments.summary import Summary
+from simulation.experiments.training import (
+    CentralJob,
+    central_jobs,
+    play_federated,
+    train_pooled,
+)
+from simulation.reporting.model import ReportData
+from simulation.run_folder import RunFolder
+from simulation.settings import Settings
+from server.server_teacher import CentralModel
+
+
+def compare(
+    run: RunFolder,
+    settings: Settings,
+    cache: Path,
+    engine: EngineName,
+    progress: Progress = silent,
+    *,
+    fresh: bool = False,
+) -> ReportData:
+    """Run the whole comparison into a run folder.
+
+    Args:
+        run: the run folder.
+        settings: of the run.
+        cache: the cache folder.
+        engine: which engine plays the federated arms.
+        progress: told about everything that takes long.
+        fresh: make the encoder bundle anew even when nothing changed.
+
+    Raises:
+        LeakError: if a held-out item was trained on, or spared from being pushed down.
+    """
+    materials = prepare_materials(run, settings, cache, progress)
+    leaks = check_materials(materials, settings)
+    compression = make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
+    raw_text, phone_text = encode_on_phones(run, materials, progress)
+    teacher_text = teacher_item_vectors(settings, materials.catalogue, cache, progress)
+    jobs = central_jobs(settings, materials, phone_text, teacher_text)
+    models = train_pooled(jobs, settings.workers, progress)
+    arms = (FEDERATED, FEDERATED_BLIND)
+    federated = play_federated(run, settings, materials, models[STATIC], arms, engine, progress)
+    parameters = federated[FEDERATED].shared()
+    install_package(run, materials, raw_text, parameters)
+    progress("timing requests on the phone's package", 0, 1)
+    costs = measure_phone(run, materials, settings.comparison.latency_requests, settings.seed)
+    outcome = Outcome(
+        materials=materials,
+        compression=compression,
+        ranks=rank_all(settings, materials, jobs, models, federated),
+        jobs=jobs,
+        models=models,
+        federated=federated,
+        costs=costs,
+        leaks=leaks,
+        bootstrap=PairedBootstrap.draw(
+            len(materials.evaluated), settings.seed, replicates=settings.comparison.replicates
+        ),
+    )
+    return Summary(run, settings, outcome, datetime.now(UTC)).report()
+
+
+def check_materials(materials: Materials, settings: Settings) -> LeakCheck:
+    """Look for leaks under the negatives of the phones and of the server; raise if there is one."""
+    num_items, held_out = len(materials.catalogue), materials.split.held_out
+    for count in (settings.central.num_negatives, settings.federation.training.num_negatives):
+        check = check_for_leaks(materials.pool, held_out, Negatives(count), num_items)
+        check.raise_if_leaking()
+    return check
+
+
+def rank_all(
+    settings: Settings,
+    materials: Materials,
+    jobs: dict[str, CentralJob],
+    models: dict[str, CentralModel],
+    federated: dict[str, FederatedArm],
+) -> dict[str, Ranks]:
+    """Ranks of the held-out items under every arm, in the order of the report."""
+    referee = Referee.of(materials, settings.seed)
+    ranks = baseline_ranks(referee, materials, settings)
+    for arm in (TEACHER, CENTRAL, STATIC):
+        ranks[arm] = referee.ranks(jobs[arm].scores(models[arm], referee.users))
+    for name, played in federated.items():
+        ranks[name] = federated_ranks(referee, played)
+    return ranks

@@ -1,0 +1,71 @@
+"""Rank every held-out item under every arm: the raw material of a comparison.
+
+The phones of a simulation belong to the experimenter, so this may look at each user's rank; a
+server cannot, and gets sums (`clients.local_evaluation.evaluate_devices`). A test holds the sums of
+these ranks to those sums.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.local_evaluation import Ranks, rank_held_out, score_devices
+from models.baselines import (
+    Scores,
+    ease_scores,
+    interaction_matrix,
+    item_knn_scores,
+    popularity_scores,
+    random_scores,
+)
+from simulation.experiments.federation import FederatedArm
+from simulation.experiments.materials import Materials
+from simulation.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Referee:
+    """Ranks the scores of any arm in the same way.
+
+    Attributes:
+        users: (B,) users with a held-out item.
+        held_out: (B,) those items.
+        seen: (B, N) what they chose in training.
+        seed: the run's seed.
+    """
+
+    users: NDArray[np.int64]
+    held_out: NDArray[np.int32]
+    seen: NDArray[np.bool_]
+    seed: int
+
+    @classmethod
+    def of(cls, materials: Materials, seed: int) -> "Referee":
+        """For the users of a run."""
+        users = materials.evaluated
+        held_out = materials.split.held_out[users]
+        return cls(users, held_out, materials.pool.seen(users, len(materials.catalogue)), seed)
+
+    def ranks(self, scores: Scores) -> Ranks:
+        """Rank the held-out items by scores (B, N) of `users`."""
+        return rank_held_out(scores, self.held_out, self.seen, self.users, self.seed)
+
+
+def baseline_ranks(referee: Referee, materials: Materials, settings: Settings) -> dict[str, Ranks]:
+    """Ranks under random, popularity, item-kNN and EASE."""
+    matrix = interaction_matrix(materials.pool, len(materials.catalogue))
+    comparison = settings.comparison
+    scores = {
+        "random": random_scores(*matrix.shape, settings.seed),
+        "popularity": popularity_scores(matrix),
+        "item-knn": item_knn_scores(matrix, comparison.knn_neighbours),
+        "ease": ease_scores(matrix, comparison.ease_l2),
+    }
+    return {arm: referee.ranks(of_all[referee.users]) for arm, of_all in scores.items()}
+
+
+def federated_ranks(referee: Referee, arm: FederatedArm) -> Ranks:
+    """Ranks of a federated arm, scored by the phones' own code with their personal parameters."""
+    scores = score_devices(arm.shard(), referee.users, arm.parameters, arm.job.recommender)
+    return referee.ranks(scores)

@@ -1,0 +1,40 @@
+"""Everything a comparison found, before it is put into words."""
+
+from dataclasses import dataclass
+
+from clients.local_evaluation import Ranks
+from models.compression.pipeline import CompressionReport
+from models.intervals import PairedBootstrap
+from models.negatives import LeakCheck
+from server.server_teacher import CentralModel
+from simulation.experiments.federation import FederatedArm
+from simulation.experiments.materials import Materials
+from simulation.experiments.phone_costs import PhoneCosts
+from simulation.experiments.training import CentralJob
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Data, models, ranks and costs of one comparison.
+
+    Attributes:
+        materials: data and devices.
+        compression: how the encoder was made.
+        ranks: arm -> where the held-out items stand, for the same users in the same order.
+        jobs: pooled arm -> how it was trained.
+        models: pooled arm -> what came out.
+        federated: arm -> its run.
+        costs: what serving costs a phone.
+        leaks: what the leak detector found; it has passed.
+        bootstrap: the resampling that all intervals share.
+    """
+
+    materials: Materials
+    compression: CompressionReport
+    ranks: dict[str, Ranks]
+    jobs: dict[str, CentralJob]
+    models: dict[str, CentralModel]
+    federated: dict[str, FederatedArm]
+    costs: PhoneCosts
+    leaks: LeakCheck
+    bootstrap: PairedBootstrap

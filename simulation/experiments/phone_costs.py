@@ -1,0 +1,127 @@
+"""What serving costs a phone, measured on this machine: time, bytes, memory.
+
+The package is put together and loaded as on a phone, and requests of real users go through it.
+Memory is that of a fresh process that does nothing but serve.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.device_package import DevicePackage, write_package
+from clients.serving import Latency, Phone, latency
+from models.errors import EngineError
+from models.files import write_json
+from models.recommender import Shared
+from models.seeds import generator
+from simulation.data.interactions import Columns
+from simulation.experiments.materials import Materials
+from simulation.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneCosts:
+    """What serving costs.
+
+    Attributes:
+        package: the installed package.
+        whole: a whole request: one private text is encoded, the catalogue is ranked.
+        encode: the text alone.
+        rank: the ranking alone.
+        mean_tokens: of the texts timed.
+        peak_bytes: resident memory of a process that serves, Python included.
+        model_bytes: what loading and serving added to a process that had only imported.
+    """
+
+    package: DevicePackage
+    whole: Latency
+    encode: Latency
+    rank: Latency
+    mean_tokens: float
+    peak_bytes: int
+    model_bytes: int
+
+
+def install_package(
+    run: RunFolder, materials: Materials, raw_item_text: NDArray[np.float32], parameters: Shared
+) -> DevicePackage:
+    """Put the device package of a run together.
+
+    Args:
+        run: the run folder, with its bundle.
+        materials: whose popularity decides which vectors are cached first.
+        raw_item_text: (N, D) the encoder's vectors of the catalogue, not centred.
+        parameters: the recommender.
+    """
+    popularity = np.bincount(materials.pool.items, minlength=len(materials.catalogue))
+    arrays = {name: tensor.numpy() for name, tensor in parameters.items()}
+    return write_package(run.package, run.bundle, arrays, raw_item_text, popularity)
+
+
+def measure_phone(run: RunFolder, materials: Materials, num_requests: int, seed: int) -> PhoneCosts:
+    """Time requests of real users on the installed package, one thread, one request at a time."""
+    phone = Phone.load(run.package, materials.catalogue)
+    requests = _requests(materials, num_requests, seed)
+    taste = np.zeros(phone.ranker.items.shape[1], dtype=np.float32)
+
+    def whole(number: int) -> object:
+        history, text = requests[number]
+        return phone.recommend(history, {len(history) - 1: text}, taste, 10)
+
+    def encode(number: int) -> object:
+        return phone.encoder.encode([requests[number][1]])
+
+    def rank(number: int) -> object:
+        history, _ = requests[number]
+        return phone.ranker.top(phone.ranker.state(history, None, taste), history, 10)
+
+    memory = _memory_of_serving(run, materials)
+    return PhoneCosts(
+        package=DevicePackage.open(run.package),
+        whole=latency(whole, num_requests),
+        encode=latency(encode, num_requests),
+        rank=latency(rank, num_requests),
+        mean_tokens=float(np.mean([phone.encoder.num_tokens(text) for _, text in requests])),
+        peak_bytes=memory["peak"],
+        model_bytes=memory["peak"] - memory["imported"],
+    )
+
+
+def _requests(materials: Materials, count: int, seed: int) -> list[tuple[NDArray[np.int64], str]]:
+    """Histories of users drawn at random, each with a text: their own latest, or an item's."""
+    rng = generator(seed, "latency")
+    pool, train = materials.pool, materials.split.train
+    texts = materials.world.private_texts or materials.catalogue
+    active = np.flatnonzero(pool.lengths() > 0)
+    written = train[Columns.PRIVATE_TEXT].to_numpy()
+    drawn = []
+    for user in rng.choice(active, count):
+        start, end = pool.offsets[user], pool.offsets[user + 1]
+        own = [text for text in written[start:end] if text]
+        text = own[-1] if own else texts[int(rng.integers(len(texts)))]
+        drawn.append((pool.items[start:end].astype(np.int64), text))
+    return drawn
+
+
+def _memory_of_serving(run: RunFolder, materials: Materials) -> dict[str, int]:
+    """Peak memory of a fresh process that loads the package and serves one request."""
+    catalogue = run.phones / "catalogue.json"
+    write_json(catalogue, materials.catalogue)
+    done = subprocess.run(
+        [sys.executable, "-m", "clients.serving_probe", str(run.package), str(catalogue)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    if done.returncode != 0:
+        raise EngineError(f"serving failed in a fresh process: {done.stderr.strip()[-300:]}")
+    measured = json.loads(done.stdout)
+    if measured["torch"]:
+        raise EngineError("serving imported torch, which no phone has")
+    return {"imported": int(measured["imported"]), "peak": int(measured["peak"])}

@@ -1,0 +1,318 @@
+"""From what a comparison found to what the report says: intervals, shares, costs.
+
+Every sentence with a number in it is built from that number here; none is written beforehand.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import intervals
+from models.metrics import PROTOCOLS
+from server.history import BYTES_PER_PARAMETER
+from simulation.experiments.arms import (
+    CARDS,
+    CENTRAL,
+    FEDERATED,
+    FEDERATED_BLIND,
+    STATIC,
+    TEACHER,
+    ArmCard,
+)
+from simulation.experiments.examples import user_examples
+from simulation.experiments.outcome import Outcome
+from simulation.reporting import model as report
+from simulation.run_folder import RunFolder
+from simulation.settings import Settings
+
+PRIMARY: report.MetricName = "ndcg@10"
+CONTRASTS = (
+    (FEDERATED, STATIC),
+    (FEDERATED, "popularity"),
+    (FEDERATED, "ease"),
+    (FEDERATED, TEACHER),
+    (FEDERATED, FEDERATED_BLIND),
+    (CENTRAL, TEACHER),
+    (TEACHER, "ease"),
+)
+TIER_METRICS: tuple[report.MetricName, ...] = ("ndcg@10", "hr@10")
+
+PRIVATE_TEXT_RULE = (
+    "Synthetic: short queries made of words of items the user had already chosen in training, "
+    "with noise words from the whole catalogue; never from the held-out item."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Puts one outcome into words.
+
+    Attributes:
+        run: the run folder.
+        settings: of the run.
+        outcome: what was found.
+        created: when.
+    """
+
+    run: RunFolder
+    settings: Settings
+    outcome: Outcome
+    created: datetime
+
+    def report(self) -> report.ReportData:
+        """The whole report."""
+        record, outcome = self.run.record(), self.outcome
+        return report.ReportData(
+            title=f"Pocketfleet on {outcome.materials.split.interactions.name}",
+            headline=self._headline(),
+            created=self.created,
+            command=record.command,
+            seed=self.settings.seed,
+            commit=record.commit,
+            versions=record.versions,
+            settings=self.settings.model_dump(mode="json"),
+            data=self._data(),
+            roles=report.Roles(teacher=TEACHER, phone=FEDERATED, static=STATIC),
+            arms=tuple(self._arm(card) for card in CARDS if card.key in outcome.ranks),
+            contrasts=tuple(self._contrast(a, b) for a, b in CONTRASTS),
+            rounds=tuple(self._rounds()),
+            compression=self._compression(),
+            latency=self._latency(),
+            tiers=tuple(self._tiers()),
+            recommendations=user_examples(self.run, self.settings, outcome),
+            leak_check=self._leak_check(),
+            limits=self._limits(),
+        )
+
+    def _values(self, arm: str, metric: str, protocol: str = "full") -> NDArray[np.float64]:
+        """One metric of one arm for every user, (B,)."""
+        return self.outcome.ranks[arm].values(protocol)[metric]
+
+    def _headline(self) -> str:
+        ratio = self.outcome.bootstrap.ratio(
+            self._values(FEDERATED, PRIMARY), self._values(TEACHER, PRIMARY)
+        )
+        costs = self.outcome.costs
+        package_mb = costs.package.num_bytes / 1e6
+        return (
+            f"The phone keeps {ratio.mean:.1%} of the server teacher's nDCG@10 "
+            f"(95 % interval {ratio.low:.1%} to {ratio.high:.1%}) with a package of "
+            f"{package_mb:.2f} MB and {costs.whole.p50_ms:.1f} ms a request on this machine; "
+            "no history leaves it."
+        )
+
+    def _data(self) -> report.DataSummary:
+        parts = self.outcome.materials.split
+        interactions, texts = parts.interactions, self.outcome.materials.world.private_texts
+        synthetic = self.settings.private_text.share > 0
+        return report.DataSummary(
+            name=interactions.name,
+            num_users=interactions.num_users,
+            num_items=interactions.num_items,
+            num_events=interactions.num_events,
+            split_rule=parts.rule,
+            tied_users=parts.tied_users,
+            intake=interactions.intake.as_dict(),
+            licence=interactions.licence,
+            citation=interactions.citation,
+            private_text=report.PrivateText(
+                synthetic=synthetic,
+                num_texts=len(texts),
+                rule=PRIVATE_TEXT_RULE if synthetic else "Texts of the data set itself.",
+                examples=tuple(texts[:: max(1, len(texts) // 5)][:5]) if synthetic else (),
+            ),
+        )
+
+    def _arm(self, card: ArmCard) -> report.Arm:
+        bootstrap = self.outcome.bootstrap
+        ranks = self.outcome.ranks[card.key]
+        metrics = {
+            protocol: {
+                name: _interval(bootstrap.mean(values))
+                for name, values in ranks.values(protocol).items()
+            }
+            for protocol in PROTOCOLS
+        }
+        share = {
+            name: _interval(
+                bootstrap.ratio(self._values(card.key, name), self._values(TEACHER, name))
+            )
+            for name in report.METRICS
+        }
+        return report.Arm(
+            key=card.key,
+            name=card.name,
+            place=card.place,
+            description=card.description,
+            metrics=metrics,  # type: ignore[arg-type]  # the names are checked by pydantic
+            share_of_teacher=share if card.key != TEACHER else None,
+            cost=self._cost(card),
+            left_device=card.left_device,
+        )
+
+    def _cost(self, card: ArmCard) -> report.Cost:
+        """What a phone pays; a server arm costs it nothing that was measured here."""
+        if card.place != "phone":
+            return report.Cost(
+                latency_p50_ms=None,
+                latency_p95_ms=None,
+                encoder_bundle_bytes=None,
+                device_package_bytes=None,
+                bytes_down_per_device_round=None,
+                bytes_up_per_device_round=None,
+                rounds=None,
+            )
+        costs = self.outcome.costs
+        each_way = self._num_parameters() * BYTES_PER_PARAMETER if card.key != STATIC else 0
+        timed = costs.rank if card.key == FEDERATED_BLIND else costs.whole
+        return report.Cost(
+            latency_p50_ms=timed.p50_ms,
+            latency_p95_ms=timed.p95_ms,
+            encoder_bundle_bytes=self.outcome.compression.bundle_bytes,
+            device_package_bytes=costs.package.num_bytes,
+            bytes_down_per_device_round=each_way,
+            bytes_up_per_device_round=each_way,
+            rounds=self.settings.federation.rounds if each_way else 0,
+        )
+
+    def _num_parameters(self) -> int:
+        return len(self.outcome.federated[FEDERATED].parameters)
+
+    def _contrast(self, a: str, b: str) -> report.Contrast:
+        found = self.outcome.bootstrap.difference(
+            self._values(a, PRIMARY), self._values(b, PRIMARY)
+        )
+        names = {card.key: card.name for card in CARDS}
+        if not found.excludes_zero():
+            reading = f"{names[a]} and {names[b]} cannot be told apart on these users."
+        elif found.mean > 0:
+            reading = f"{names[a]} is better than {names[b]}, beyond the interval."
+        else:
+            reading = f"{names[a]} is worse than {names[b]}, beyond the interval."
+        return report.Contrast(
+            a=a,
+            b=b,
+            metric=PRIMARY,
+            mean=found.mean,
+            low=found.low,
+            high=found.high,
+            reading=reading,
+        )
+
+    def _rounds(self) -> list[report.Round]:
+        return [
+            report.Round(
+                arm=arm,
+                round_number=row["round_number"],
+                loss=row["loss"],
+                metrics=(row["metrics"] or {}).get("full", {}),
+                num_devices=row["num_reported"],
+                bytes_up=row["bytes_up"],
+                bytes_down=row["bytes_down"],
+                seconds=row["seconds"],
+            )
+            for arm, played in self.outcome.federated.items()
+            for row in played.history().rows()
+        ]
+
+    def _compression(self) -> report.Compression:
+        made = self.outcome.compression
+        return report.Compression(
+            stages=tuple(
+                report.Stage(stage=row.stage, seconds=row.seconds, figures=dict(row.figures))
+                for row in made.stages
+            ),
+            byte_table=tuple(
+                report.BytePart(part=row.part, num_bytes=row.num_bytes) for row in made.byte_table
+            ),
+            budget_bytes=made.budget_bytes,
+            bundle_bytes=made.bundle_bytes,
+            parity=made.parity(),
+        )
+
+    def _latency(self) -> tuple[report.LatencyRow, ...]:
+        costs = self.outcome.costs
+        tokens = round(costs.mean_tokens)
+        rows = (
+            ("whole request", tokens, costs.whole, "one private text encoded, catalogue ranked"),
+            ("encode one text", tokens, costs.encode, "onnxruntime, int8, one thread"),
+            ("rank the catalogue", None, costs.rank, "NumPy, item vectors cached"),
+        )
+        return tuple(
+            report.LatencyRow(
+                what=what,
+                tokens=length,
+                p50_ms=timed.p50_ms,
+                p95_ms=timed.p95_ms,
+                note=f"{note}; {timed.num_requests} requests",
+            )
+            for what, length, timed, note in rows
+        )
+
+    def _tiers(self) -> list[report.Tier]:
+        materials, costs = self.outcome.materials, self.outcome.costs
+        tier_of = materials.world.tier[materials.evaluated]
+        rows = []
+        for index, tier in enumerate(self.settings.world.tiers):
+            inside = tier_of == index
+            fits = tier.memory_mb * 1e6 >= costs.model_bytes
+            metrics: dict[report.MetricName, report.Interval] = {}
+            if inside.sum() > 1:
+                bootstrap = intervals.PairedBootstrap.draw(
+                    int(inside.sum()), self.settings.seed, replicates=1000
+                )
+                metrics = {
+                    name: _interval(bootstrap.mean(self._values(FEDERATED, name)[inside]))
+                    for name in TIER_METRICS
+                }
+            slower = 1.0 / tier.speed
+            rows.append(
+                report.Tier(
+                    tier=tier.name,
+                    num_devices=int((materials.world.tier == index).sum()),
+                    metrics=metrics,
+                    can_serve=fits,
+                    note=(
+                        f"assumed {slower:.1f}x the time of this machine: "
+                        f"{costs.whole.p50_ms * slower:.0f} ms a request; serving adds "
+                        f"{costs.model_bytes / 1e6:.0f} MB of the {tier.memory_mb:.0f} MB it has"
+                    ),
+                )
+            )
+        return rows
+
+    def _leak_check(self) -> report.LeakCheck:
+        leaks = self.outcome.leaks
+        return report.LeakCheck(
+            passed=leaks.passed,
+            num_devices=leaks.num_devices,
+            statement=(
+                f"All {leaks.num_devices} held-out items were unseen in training and could have "
+                "been pushed down as negatives."
+            ),
+        )
+
+    def _limits(self) -> tuple[str, ...]:
+        users = len(self.outcome.materials.evaluated)
+        limits = (
+            f"{users} users with one held-out item each: differences inside the intervals are "
+            "noise, and one data set is one data set.",
+            "One seed. The README's table says which figures are means over several.",
+            "Device tiers, their speeds, networks and dropouts are assumptions; times of a tier "
+            "are this machine's, scaled.",
+            "Updates are clipped but not noised, and sums are not masked: nothing here is "
+            "differentially private.",
+            "A phone's training is simulated in torch; only serving runs as it would on a phone.",
+        )
+        if self.settings.private_text.share > 0:
+            limits += (
+                "The private texts are synthetic and made from items the phone already knows: "
+                "they show that the path works, not what real queries are worth.",
+            )
+        return limits
+
+
+def _interval(bounds: intervals.Interval) -> report.Interval:
+    return report.Interval(mean=bounds.mean, low=bounds.low, high=bounds.high)

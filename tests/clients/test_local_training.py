@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clients.local_training import train_cohort, train_devices, train_one_device
+from tests.tiny_world import NUM_DEVICES, RECOMMENDER, SEED, TinyWorld
+
+
+@pytest.mark.parametrize("num_negatives", [0, 1, 9])
+@pytest.mark.parametrize("read_private_text", [True, False])
+def test_one_device_in_a_loop_equals_the_same_device_in_a_block(
+    tiny: TinyWorld, num_negatives: int, read_private_text: bool
+):
+    shard = tiny.shard(read_private_text=read_private_text)
+    rows = np.arange(NUM_DEVICES)
+    task = tiny.task([], num_negatives=num_negatives)
+    together = train_devices(shard, rows, tiny.parameters(), task, RECOMMENDER, SEED)
+    for row in rows:
+        alone = train_one_device(shard, row, tiny.parameters(), task, RECOMMENDER, SEED)
+        np.testing.assert_allclose(together.updates[row], alone.updates[0], atol=1e-5)
+        taste = alone.personal.taste[0]
+        np.testing.assert_allclose(together.personal.taste[row], taste, atol=1e-5)
+        np.testing.assert_allclose(together.losses[row], alone.losses, atol=1e-5)
+
+
+def test_updates_are_worth_comparing(tiny: TinyWorld):
+    """The test above would pass on zeros: training must move every kind of parameter."""
+    shard, task = tiny.shard(), tiny.task([])
+    trained = train_devices(shard, np.arange(1, 9), tiny.parameters(), task, RECOMMENDER, SEED)
+    for name, moved in tiny.layout.unflatten(trained.updates.abs().sum(dim=0)).items():
+        assert moved.max() > 1e-4, name
+    assert (trained.personal.taste - torch.tensor(shard.taste[1:9])).abs().max() > 1e-4
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    rows=st.lists(st.integers(0, NUM_DEVICES - 1), min_size=1, max_size=6, unique=True),
+    padding=st.lists(st.integers(0, NUM_DEVICES - 1), min_size=1, max_size=6, unique=True),
+)
+def test_company_in_a_block_changes_nothing(tiny: TinyWorld, rows: list[int], padding: list[int]):
+    """Other devices in the block pad histories to other lengths; no device may notice."""
+    shard, task = tiny.shard(), tiny.task([])
+    more = rows + [row for row in padding if row not in rows]
+    few = train_devices(shard, np.array(rows), tiny.parameters(), task, RECOMMENDER, SEED)
+    many = train_devices(shard, np.array(more), tiny.parameters(), task, RECOMMENDER, SEED)
+    np.testing.assert_allclose(few.updates, many.updates[: len(rows)], atol=1e-6)
+
+
+def test_a_device_with_one_event_has_nothing_to_learn(tiny: TinyWorld):
+    shard = tiny.shard()
+    trained = train_devices(
+        shard, np.array([0]), tiny.parameters(), tiny.task([]), RECOMMENDER, SEED
+    )
+    assert trained.losses[0] == 0.0
+    assert trained.updates.abs().max() == 0.0
+
+
+@pytest.mark.parametrize("block_size", [1, 4, 64])
+def test_a_cohort_is_the_sum_of_its_clipped_devices(tiny: TinyWorld, block_size: int):
+    cohort = [3, 5, 8, 13, 21, 34, 1, 2]
+    task = tiny.task(cohort, block_size=block_size)
+    reply = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    expected = np.zeros(tiny.layout.size)
+    clipped = 0
+    for row in cohort:
+        alone = (
+            train_one_device(tiny.shard(), row, tiny.parameters(), task, RECOMMENDER, SEED)
+            .updates[0]
+            .double()
+        )
+        norm = float(alone.norm())
+        clipped += norm > task.training.clip_norm
+        expected += (alone * min(1.0, task.training.clip_norm / norm)).numpy()
+    np.testing.assert_allclose(reply.update_sum, expected, atol=1e-5)
+    assert (reply.num_devices, reply.num_clipped) == (len(cohort), clipped)
+    assert reply.update_sum.dtype == np.float64
+
+
+def test_personal_parameters_are_kept_on_the_phone(tiny: TinyWorld):
+    shard = tiny.shard()
+    before = np.array(shard.taste)
+    train_cohort(shard, tiny.task([4, 9]), RECOMMENDER, SEED)
+    after = np.load(tiny.folder / "taste.npy")
+    moved = np.flatnonzero(np.abs(after - before).max(axis=1) > 0)
+    assert moved.tolist() == [4, 9]
+
+
+def test_training_with_no_local_targets_never_reads_the_held_out_item(tiny: TinyWorld):
+    """Swap all held-out items: nothing that training sends may change."""
+    task = tiny.task(list(range(NUM_DEVICES)), num_negatives=5)
+    before = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    held_out = np.load(tiny.world / "held_out.npy")
+    np.save(tiny.world / "held_out.npy", np.roll(held_out, 7))
+    after = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    np.testing.assert_array_equal(before.update_sum, after.update_sum)

@@ -1,0 +1,21 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from clients.privacy import clip
+
+
+@given(
+    rows=hnp.arrays("float32", (3, 5), elements=st.floats(-1e4, 1e4, width=32)),
+    clip_norm=st.floats(0.01, 100.0),
+)
+def test_no_device_moves_a_sum_by_more_than_the_clip_norm(rows, clip_norm):
+    clipped, norms = clip(torch.tensor(rows), clip_norm)
+    lengths = clipped.norm(dim=1)
+    assert (lengths <= clip_norm * (1 + 1e-5)).all()
+    for before, after, norm in zip(torch.tensor(rows), clipped, norms, strict=True):
+        if norm <= clip_norm:
+            assert torch.equal(before, after)
+        else:  # the direction stays
+            assert torch.allclose(after * norm, before * clip_norm, rtol=1e-4, atol=1e-2)

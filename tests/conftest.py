@@ -1,0 +1,16 @@
+"""Fixtures that several folders use."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny_world import TinyWorld, build_tiny_world
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> TinyWorld:
+    """A tiny made-up world in a folder of its own."""
+    return build_tiny_world(tmp_path)

@@ -1,0 +1,68 @@
+import pytest
+
+from models.errors import SettingsError
+from simulation.settings import Settings, load_settings, preset_names
+
+
+def test_every_preset_is_whole():
+    assert "quickstart" in preset_names()
+    for name in preset_names():
+        assert isinstance(load_settings(name), Settings)
+
+
+def test_overrides_win_and_keep_their_types():
+    settings = load_settings(
+        "quickstart",
+        ["federation.rounds=3", "split.target=validation", "federation.training.rate=0.5"],
+    )
+    assert settings.federation.rounds == 3
+    assert settings.split.target == "validation"
+    assert settings.federation.training.rate == 0.5
+
+
+def test_a_preset_may_extend_another(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "quickstart"\nseed = 5\n[federation]\nrounds = 2\n')
+    settings = load_settings(str(mine))
+    assert (settings.seed, settings.federation.rounds) == (5, 2)
+    assert settings.federation.cohort_size == load_settings("quickstart").federation.cohort_size
+
+
+def test_a_circle_of_presets_is_refused(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.toml").write_text(f'extends = "{tmp_path / other}.toml"\n')
+    with pytest.raises(SettingsError, match="extend each other in a circle"):
+        load_settings(str(tmp_path / "a.toml"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("federation.roundz=3", r"unknown key 'federation\.roundz', allowed here: rounds, cohort"),
+        ("federation.rounds=0", r"federation\.rounds = 0: .*greater than or equal to 1"),
+        ("federation.optimizer.name=sgd", r"optimizer\.name = 'sgd': .*'fedavg' or 'fedadam'"),
+        ("data.source=netflix", r"data\.source = 'netflix': .*'ml-100k'"),
+        ("federation.cohort_size=many", r"cohort_size = 'many': .*valid integer"),
+        ("seed.x=1", r"'seed' is a value, not a section"),
+        ("rounds", r"wants section\.key=value, got 'rounds'"),
+    ],
+)
+def test_a_wrong_override_names_key_value_and_what_is_allowed(override, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings("quickstart", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_preset_lists_those_there_are(tmp_path):
+    with pytest.raises(SettingsError, match=r"no preset 'qickstart': choose one of .*quickstart"):
+        load_settings("qickstart")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("rounds = = 3")
+    with pytest.raises(SettingsError, match="is no TOML"):
+        load_settings(str(broken))
+
+
+def test_a_preset_holds_only_what_settings_know():
+    """No key in a preset is unused: the settings classes forbid extra keys."""
+    with pytest.raises(SettingsError, match="unknown key 'colour'"):
+        load_settings("quickstart", ["colour=blue"])

@@ -1,0 +1,189 @@
+"""A tiny made-up world: 40 devices, 60 items, histories of unequal length, private texts.
+
+Nothing in it comes from a real data set. Text vectors are random numbers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clients.job import DEVICE_JOB_FILE, DeviceJob
+from clients.protocol.messages import LocalTraining, TrainTask
+from clients.shard import DeviceShard
+from models.parameters import Layout
+from models.recommender import RecommenderSettings, Shared, initial_parameters, parameter_layout
+from models.seeds import generator
+from server.settings import SERVER_JOB_FILE, Federation, ServerJob, ServerOptimizerSettings
+from simulation.data.interactions import Columns
+from simulation.data.splits import Split, SplitSettings, split
+from simulation.world.build import build_world
+from simulation.world.devices import Tier, WorldSettings
+from simulation.world.timeline import RoundCost, plan_cohorts
+from tests.simulation.data.made_up import interactions
+
+NUM_DEVICES, NUM_ITEMS, TEXT_DIM = 40, 60, 12
+SEED = 7
+
+RECOMMENDER = RecommenderSettings(dim=8, num_heads=2, max_history=6)
+TIERS = WorldSettings(
+    tiers=(
+        Tier(
+            name="low",
+            share=0.4,
+            speed=0.1,
+            memory_mb=50,
+            down_mbit_per_s=5,
+            up_mbit_per_s=1,
+            dropout=0.3,
+        ),
+        Tier(
+            name="high",
+            share=0.6,
+            speed=1.0,
+            memory_mb=500,
+            down_mbit_per_s=50,
+            up_mbit_per_s=10,
+            dropout=0.0,
+        ),
+    )
+)
+
+
+def local_training(**changes: float) -> LocalTraining:
+    """Local training settings; small blocks, so that a cohort is cut into several."""
+    settings = {
+        "local_epochs": 2,
+        "rate": 0.5,
+        "personal_rate": 0.1,
+        "clip_norm": 0.5,
+        "num_negatives": 0,
+        "block_size": 7,
+    }
+    return LocalTraining(**(settings | changes))
+
+
+def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Federation:
+    """A short federated run."""
+    return Federation(
+        rounds=rounds,
+        cohort_size=15,
+        num_nodes=num_nodes,
+        evaluate_every=2,
+        optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
+        training=local_training(),
+    )
+
+
+def made_up_split() -> Split:
+    """Histories of 1 to 20 events; user 0 has a single one and nothing held out."""
+    rng = generator(SEED, "tiny-world")
+    rows = []
+    for user in range(NUM_DEVICES):
+        length = 1 if user == 0 else int(rng.integers(2, 21))
+        chosen = rng.choice(NUM_ITEMS, length, replace=False)
+        rows += [(f"u{user:02d}", str(item), 1000 + t) for t, item in enumerate(chosen)]
+    table = interactions(rows, [f"word{item % 7} film {item}" for item in range(NUM_ITEMS)])
+    settings = SplitSettings(rule="leave-last-out", ties="last-row", fraction=0.1, target="test")
+    parts = split(table, settings, SEED)
+    train = parts.train.copy()
+    written = np.where(rng.random(len(train)) < 0.3, "a note on " + train.index.astype(str), "")
+    train[Columns.PRIVATE_TEXT] = written
+    return Split(table, train, parts.held_out, parts.rule, parts.tied_users)
+
+
+@dataclass(frozen=True)
+class TinyWorld:
+    """A tiny world on disk."""
+
+    folder: Path
+    split: Split
+
+    @property
+    def world(self) -> Path:
+        return self.folder / "world"
+
+    @property
+    def phones(self) -> Path:
+        return self.folder / "phones"
+
+    @property
+    def layout(self) -> Layout:
+        return parameter_layout(RECOMMENDER, NUM_ITEMS, TEXT_DIM)
+
+    def parameters(self) -> Shared:
+        """Parameters with noise in all of them, so that no path through the model is zero."""
+        rng = torch.Generator().manual_seed(3)
+        start = initial_parameters(RECOMMENDER, NUM_ITEMS, TEXT_DIM, SEED)
+        return {
+            name: value + 0.1 * torch.randn(value.shape, generator=rng)
+            for name, value in start.items()
+        }
+
+    def fresh_taste(self, name: str = "taste.npy") -> Path:
+        """A new file of personal parameters, small random numbers."""
+        path = self.folder / name
+        taste = generator(SEED, "taste").normal(0, 0.1, (NUM_DEVICES, RECOMMENDER.dim))
+        np.save(path, taste.astype(np.float32))
+        return path
+
+    def shard(
+        self, partition_id: int = 0, num_partitions: int = 1, **options: object
+    ) -> DeviceShard:
+        """Open a partition with fresh personal parameters."""
+        return DeviceShard.open(
+            self.world,
+            self.phones,
+            self.fresh_taste(),
+            partition_id=partition_id,
+            num_partitions=num_partitions,
+            **options,
+        )
+
+    def task(self, device_ids: list[int], **changes: float) -> TrainTask:
+        """A train task for these devices."""
+        flat = self.layout.flatten(self.parameters()).numpy()
+        return TrainTask(flat, np.array(device_ids), 1, local_training(**changes))
+
+    def prepare_run(self, name: str, settings: Federation) -> Path:
+        """A run folder that an engine can play."""
+        folder = self.folder / name
+        folder.mkdir()
+        tier = np.load(self.world / "tier.npy")
+        cost = RoundCost(self.layout.size * 4, 0.01)
+        plan_cohorts(tier, TIERS, settings, cost, SEED).write(folder / "cohorts.npz")
+        np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
+        device_job = DeviceJob(
+            seed=SEED,
+            world=self.world,
+            phones=self.phones,
+            taste=self.fresh_taste(f"{name}/taste.npy"),
+            recommender=RECOMMENDER,
+            read_private_text=True,
+            threads=1,
+        )
+        server_job = ServerJob(
+            num_devices=NUM_DEVICES,
+            num_parameters=self.layout.size,
+            federation=settings,
+            plan=folder / "cohorts.npz",
+            initial=folder / "initial.npy",
+            folder=folder,
+        )
+        (folder / DEVICE_JOB_FILE).write_text(device_job.model_dump_json())
+        (folder / SERVER_JOB_FILE).write_text(server_job.model_dump_json())
+        return folder
+
+
+def build_tiny_world(folder: Path) -> TinyWorld:
+    """Write the tiny world."""
+    parts = made_up_split()
+    world = build_world(parts, TIERS, SEED, folder / "world")
+    phones = folder / "phones"
+    phones.mkdir()
+    rng = generator(SEED, "tiny-text")
+    for name, rows in (("item_text", NUM_ITEMS), ("private_vectors", len(world.private_texts))):
+        vectors = rng.normal(0, 1 / np.sqrt(TEXT_DIM), (rows, TEXT_DIM))
+        np.save(phones / f"{name}.npy", vectors.astype(np.float32))
+    return TinyWorld(folder, parts)
