@@ -15,7 +15,6 @@ Nothing here imports torch, onnx or pydantic: this module runs where the phone r
 
 import hashlib
 import json
-import os
 import shutil
 import stat
 import tempfile
@@ -172,7 +171,7 @@ def _check_budget(table: tuple[PartBytes, ...], budget_bytes: int) -> None:
 
 
 def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files beside the target and rename; a leftover of a broken run is never a bundle."""
+    """Write the files beside the target and rename: a broken run leaves no half a bundle."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -182,7 +181,7 @@ def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         if folder.exists():
             EncoderBundle.open(folder)  # only a bundle is ever replaced, not a folder of a user's
             shutil.rmtree(folder)
-        os.replace(staging, folder)
+        staging.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""The words a student knows: one vocabulary file, one tokenizer, the same in training and on a phone.
+"""The words a student knows: one vocabulary file, one tokenizer, in training and on a phone.
 
     "Usual Suspects"  ->  [CLS] usual suspect ##s [SEP]  ->  [2, 871, 2240, 14, 3]
 

@@ -3,7 +3,7 @@
     runs/quickstart/
       run.json      verb, command, seed, versions, git commit, status; written first and last
       settings.json the resolved settings, whole
-      bundle/       the encoder bundle           compression.json  its report
+      bundle/       the encoder bundle           bundle-report.json  how it was made
       world/        the devices                  phones/           what they worked out themselves
       package/      what is installed on a phone
       arms/NAME/    jobs, cohort plan, history, final parameters of a federated arm
@@ -77,7 +77,7 @@ class RunFolder:
     @property
     def compression(self) -> Path:
         """The compression report."""
-        return self.path / "compression.json"
+        return self.path / "bundle-report.json"
 
     @property
     def package(self) -> Path:

@@ -62,8 +62,8 @@ class Corpus:
         spoken = {text for text in self.item_texts if _WORD.search(text)}
         if len(spoken) < 2:
             raise DataError(
-                f"the corpus has {len(self.item_texts)} item texts, {len(spoken)} of them different "
-                "and with words: give the catalogue's texts, at least 2"
+                f"the corpus has {len(spoken)} different item texts with words, out of "
+                f"{len(self.item_texts)}: give the catalogue's texts, at least 2"
             )
 
 
@@ -96,7 +96,7 @@ class CorpusTexts:
         chosen = np.zeros(len(texts), bool)
         chosen[len(self.items) :: every] = True
         learnt = {text for text, held in zip(texts, chosen, strict=True) if not held}
-        return chosen & np.asarray([text not in learnt for text in texts])
+        return np.logical_and(chosen, [text not in learnt for text in texts])
 
 
 def collect(corpus: Corpus, settings: CorpusSettings, seed: int) -> CorpusTexts:

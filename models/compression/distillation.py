@@ -5,9 +5,7 @@
     loss = mean_i (1 - x_i . y_i)                                    each vector where it belongs
          + relation_weight * mean_i KL( softmax(y_i . y_j / t) || softmax(x_i . x_j / t) )   j != i
 
-The second term is relational distillation [1]: who is near to whom within the batch. The teacher's
-vectors are reduced to the student's size by a rotation onto their principal axes, without centring,
-which keeps inner products as well as any linear map can.
+The second term is relational distillation [1]: who is near to whom within the batch.
 
 A batch is drawn by weight (item texts and queries have a fixed share, however much prose there is)
 and sorted by length within a pool of batches, so that little padding is computed. The number of
@@ -22,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,7 +51,17 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     weight_decay: float = Field(description="of matrices, not of words, norms and biases", ge=0)
     relation_weight: float = Field(description="of the relation loss", ge=0)
     temperature: float = Field(description="t of the relation loss", gt=0)
-    item_share: float = Field(description="share of items and queries in a batch", gt=0, le=1)
+    item_share: float = Field(description="share of item texts in a batch", gt=0, le=1)
+    query_share: float = Field(description="share of queries in a batch; prose has the rest", ge=0)
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> "DistillationSettings":
+        if self.item_share + self.query_share > 1:
+            raise ValueError(
+                f"item_share {self.item_share} and query_share {self.query_share} are above 1 "
+                "together"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +77,6 @@ class Lessons:
     ids: Sequence[list[int]]
     targets: np.ndarray
     weights: np.ndarray
-
-
-def fit_reduction(vectors: np.ndarray, size: int) -> np.ndarray:
-    """Return the (width, size) float32 matrix onto the principal axes of some vectors.
-
-    Args:
-        vectors: (n, width) float32.
-        size: at most width.
-
-    Raises:
-        DataError: if the teacher has fewer dimensions than `size`.
-    """
-    if size > vectors.shape[1]:
-        raise DataError(
-            f"vector_size is {size}, but the teacher's vectors have {vectors.shape[1]} numbers: "
-            "take at most so many"
-        )
-    columns = np.asarray(vectors, np.float64)
-    _, axes = np.linalg.eigh(columns.T @ columns)  # sorted upwards
-    return np.ascontiguousarray(axes[:, ::-1][:, :size], np.float32)
-
-
-def reduce(vectors: np.ndarray, reduction: np.ndarray) -> np.ndarray:
-    """Return vectors in the student's size, (n, width) -> (n, size) float32, rows of length 1."""
-    reduced = vectors @ reduction
-    lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
-    return np.asarray(reduced / np.maximum(lengths, 1e-12), np.float32)
 
 
 def distil(

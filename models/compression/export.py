@@ -9,19 +9,26 @@ named by the part of the student it belongs to, so the byte table can be read of
 graph, whatever later steps did to it.
 """
 
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
+from models.compression.distillation import pad
 from models.compression.student import Student
 from models.encoder import open_session
+from models.errors import DataError
 
 OPSET = 18
 LARGEST_BATCH = 64
+
+PARITY_TOLERANCE = 1e-4
+"""Largest difference of a number of a unit vector between torch and the fp32 graph."""
 
 EMBEDDING, ATTENTION, FEED_FORWARD = "embedding", "attention", "feed-forward"
 PROJECTOR, NORMS = "projector", "norms and biases"
@@ -39,7 +46,13 @@ def export_graph(student: Student) -> ModelProto:
 
     Args:
         student: trained; it is put into evaluation mode.
+
+    Raises:
+        DataError: if a weight is not a finite number.
     """
+    for name, parameter in student.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise DataError(f"the student's weight {name} has NaN or infinite values: train again")
     length = student.settings.max_tokens
     # Two tensors, not one twice: the exporter would take ids and mask for the same input.
     ids, mask = (torch.full((2, min(8, length)), value) for value in (2, 1))
@@ -47,8 +60,7 @@ def export_graph(student: Student) -> ModelProto:
         0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH),
         1: torch.export.Dim("tokens", min=2, max=length),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's deprecation notes are not for our users
+    with _quiet_exporter():
         program = torch.onnx.export(
             student.eval(),
             (ids, mask),
@@ -60,8 +72,11 @@ def export_graph(student: Student) -> ModelProto:
             opset_version=OPSET,
             verbose=False,
         )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no graph")
     model = onnx.load_model_from_string(program.model_proto.SerializeToString())
     strip(model)
+    share_equal_tensors(model.graph)
     shorten_names(model.graph, tensor_parts(student, model.graph))
     onnx.checker.check_model(model)
     return model
@@ -81,6 +96,21 @@ def strip(model: ModelProto) -> None:
         del entry.metadata_props[:]
     for node in graph.node:
         node.name = ""
+
+
+def share_equal_tensors(graph: GraphProto) -> None:
+    """Store equal tensors once: the exporter folds a small weight anew for each pass."""
+    first: dict[bytes, str] = {}
+    names: dict[str, str] = {}
+    for tensor in graph.initializer:
+        kind = f"{tensor.data_type}".encode()
+        content = kind + _content(numpy_helper.to_array(tensor))
+        names[tensor.name] = first.setdefault(content, tensor.name)
+    kept = [tensor for tensor in graph.initializer if names[tensor.name] == tensor.name]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def tensor_parts(student: Student, graph: GraphProto) -> dict[str, str]:
@@ -122,22 +152,46 @@ def shorten_names(graph: GraphProto, parts: dict[str, str]) -> None:
         node.output[:] = [names[name] if name else "" for name in node.output]
 
 
-def check_parity(
-    student: Student, model: ModelProto, ids: torch.Tensor, mask: torch.Tensor
-) -> float:
-    """Return the largest absolute difference between torch and the fp32 graph on some texts.
+def check_parity(student: Student, model: ModelProto, texts_ids: Sequence[list[int]]) -> float:
+    """Compare torch and the fp32 graph on some padded texts.
 
     Args:
         student: what was exported.
         model: the graph.
-        ids: (B, T) int64, padded.
-        mask: (B, T) int64.
+        texts_ids: pieces of the texts; the first `LARGEST_BATCH` are compared, together.
+
+    Returns:
+        the largest absolute difference of a number of a vector.
+
+    Raises:
+        RuntimeError: if it is above `PARITY_TOLERANCE`: the exporter made another model.
     """
+    ids, mask = pad(texts_ids[:LARGEST_BATCH])
     with torch.inference_mode():
         expected = student(ids, mask).numpy()
     session = open_session(model.SerializeToString())
     got = session.run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0]
-    return float(np.abs(expected - got).max())
+    difference = float(np.abs(expected - got).max())
+    if not difference <= PARITY_TOLERANCE:  # also true for NaN
+        raise RuntimeError(
+            f"the exported graph differs from torch by {difference}, at most {PARITY_TOLERANCE} is "
+            "rounding: the exporter of this torch version has made another model"
+        )
+    return difference
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide the exporter's deprecation notes and what it says of packages that it would not use."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _part_of(name: str, num_axes: int) -> str:

@@ -44,7 +44,7 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     0.75
     """
     shared = [len(np.intersect1d(a, b)) for a, b in zip(first, second, strict=True)]
-    return float(np.mean(shared)) / first.shape[1]
+    return float(np.mean(shared) / first.shape[1])
 
 
 def neighbour_agreement(first: np.ndarray, second: np.ndarray, k: int = 10) -> float:

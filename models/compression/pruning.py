@@ -26,8 +26,17 @@ import numpy as np
 from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
+from models.compression.curriculum import Curriculum
+from models.compression.report import Figure
+from models.compression.text_teacher import TextTeacher
 from models.errors import BudgetError
-from models.wordpiece import CONTINUATION, SPECIAL_TOKENS, UNKNOWN
+from models.wordpiece import (
+    CONTINUATION,
+    SPECIAL_TOKENS,
+    UNKNOWN,
+    TokenizerSettings,
+    build_tokenizer,
+)
 
 PRINTABLE_ASCII = "".join(chr(code) for code in range(33, 127))
 _UNUSED = re.compile(r"\[unused\d+\]")
@@ -55,6 +64,50 @@ class Vocabulary:
 
     pieces: tuple[str, ...]
     teacher_ids: np.ndarray
+
+
+def prune(
+    curriculum: Curriculum,
+    teacher: TextTeacher,
+    max_tokens: int,
+    row_bytes: int,
+    budget_bytes: int,
+    settings: PruningSettings,
+) -> tuple[Vocabulary, dict[str, Figure]]:
+    """Choose the student's words: the stage as a whole.
+
+    Args:
+        curriculum: the texts and the attention their words received.
+        teacher: whose vocabulary is cut.
+        max_tokens: longest text of the student.
+        row_bytes: bytes of a piece in the embedding table.
+        budget_bytes: for all rows and all lines of the vocabulary file.
+        settings: what is kept besides the best words.
+
+    Returns:
+        the vocabulary, and the figures of the stage.
+    """
+    reading = TokenizerSettings(teacher.lowercase, teacher.strip_accents, max_tokens)
+    before = build_tokenizer(teacher.standard_vocabulary, reading)
+    scores = _corpus_scores(curriculum, settings.item_weight)
+    texts = curriculum.texts.everything
+    vocabulary = prune_vocabulary(
+        teacher.standard_vocabulary,
+        teacher.special_ids,
+        scores,
+        frequent_characters(texts, before, settings.character_min_count),
+        row_bytes,
+        budget_bytes,
+    )
+    after = build_tokenizer(vocabulary.pieces, reading)
+    return vocabulary, {
+        "words_before": len(teacher.standard_vocabulary),
+        "words_after": len(vocabulary.pieces),
+        "attention_kept": float(scores[vocabulary.teacher_ids].sum() / scores.sum()),
+        "embedding_bytes": row_bytes * len(vocabulary.pieces),
+        "vocabulary_bytes": sum(line_bytes(piece) for piece in vocabulary.pieces),
+        **splitting_figures(texts, before, after),
+    }
 
 
 def token_scores(
@@ -104,9 +157,6 @@ def prune_vocabulary(
     """
     required = required_pieces(teacher_vocabulary, special_ids, characters)
     left = budget_bytes - sum(row_bytes + line_bytes(teacher_vocabulary[i]) for i in required)
-    # The special tokens are written under our names, so their own lines count instead.
-    left += sum(line_bytes(teacher_vocabulary[i]) for i in special_ids)
-    left -= sum(line_bytes(piece) for piece in SPECIAL_TOKENS)
     if left < 0:
         raise BudgetError(
             f"the {len(required)} special tokens and characters need {-left:,} bytes more than the "
@@ -121,7 +171,7 @@ def prune_vocabulary(
 def required_pieces(
     teacher_vocabulary: Sequence[str], special_ids: Sequence[int], characters: set[str]
 ) -> list[int]:
-    """Return the teacher's ids of what is always kept: special tokens, characters, their ## forms."""
+    """Return the teacher's ids of what is always kept: special tokens and letters, with ## form."""
     ids = {piece: index for index, piece in enumerate(teacher_vocabulary)}
     spelling = {*PRINTABLE_ASCII, *characters}
     forms = [form for letter in sorted(spelling) for form in (letter, CONTINUATION + letter)]
@@ -150,14 +200,20 @@ def splitting_figures(
         `unknown_rate_before` and `_after` (share of pieces that are `[UNK]`) and `length_growth`
         (pieces after / pieces before, 1.0 = none).
     """
-    old = [encoding.tokens for encoding in before.encode_batch_fast(texts)]
-    new = [encoding.tokens for encoding in after.encode_batch_fast(texts)]
-    num_old, num_new = sum(map(len, old)), sum(map(len, new))
+    pieces_before, unknown_before = _count_pieces(texts, before)
+    pieces_after, unknown_after = _count_pieces(texts, after)
     return {
-        "unknown_rate_before": sum(tokens.count(UNKNOWN) for tokens in old) / num_old,
-        "unknown_rate_after": sum(tokens.count(UNKNOWN) for tokens in new) / num_new,
-        "length_growth": num_new / num_old,
+        "unknown_rate_before": unknown_before / pieces_before,
+        "unknown_rate_after": unknown_after / pieces_after,
+        "length_growth": pieces_after / pieces_before,
     }
+
+
+def _count_pieces(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, int]:
+    """Return how many pieces the texts have, and how many of them are `[UNK]`."""
+    unknown = tokenizer.token_to_id(UNKNOWN)
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+    return sum(map(len, ids)), sum(text.count(unknown) for text in ids)
 
 
 def _best_that_fit(
@@ -176,3 +232,12 @@ def _best_that_fit(
             break
         chosen.append(int(index))
     return chosen
+
+
+def _corpus_scores(curriculum: Curriculum, item_weight: float) -> np.ndarray:
+    """Return s(w) over items and prose; queries only repeat words of items."""
+    items, *others = curriculum.readings
+    prose = others[-1:] if curriculum.texts.prose else []
+    sizes = [len(curriculum.texts.items), len(curriculum.texts.prose)]
+    received = [reading.attention_received for reading in (items, *prose)]
+    return token_scores(received, sizes[: len(received)], [item_weight, 1.0][: len(received)])

@@ -62,7 +62,7 @@ def check_tensors(model: ModelProto) -> None:
     }
     if large:
         raise BudgetError(
-            f"fp32 tensors above {LARGEST_FP32_BYTES:,} bytes were left by the quantisation: {large}"
+            f"the quantisation left fp32 tensors above {LARGEST_FP32_BYTES:,} bytes: {large}"
         )
     contents = Counter(
         tensor.raw_data for tensor in model.graph.initializer if tensor_bytes(tensor) > 1024

@@ -7,14 +7,12 @@
       -> mean over the real places                  (B, H)
       -> linear H -> V without bias, length 1       (B, V)      V: size of the vector that ships
 
-It starts warm: its embedding table is the teacher's own, cut to the kept words and to E dimensions
-(truncated SVD), scaled as ALBERT's first LayerNorm likes it.
+How it starts is told in `warm_start`.
 
 [1] Z. Lan et al., "ALBERT", ICLR 2020, arXiv 1909.11942, section 3.1. The code of the layers is
     transformers' `AlbertModel`; a student without its pooler, whose 0.07 MB buy nothing here.
 """
 
-import numpy as np
 import torch
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
@@ -24,6 +22,10 @@ from models.compression.text_teacher import mean_pool
 
 INITIAL_SPREAD = 0.02
 """Standard deviation of every fresh weight, as in BERT and ALBERT."""
+
+STRUCTURE_BYTES = 12_000
+STRUCTURE_BYTES_PER_PASS = 4_000
+"""Nodes, names and small constants of the graph, measured."""
 
 
 class StudentSettings(BaseModel, extra="forbid", frozen=True):
@@ -72,55 +74,34 @@ class Student(nn.Module):
         return nn.functional.normalize(self.projector(mean_pool(states, mask)), dim=1)
 
 
-def build_student(settings: StudentSettings, teacher_embeddings: np.ndarray, seed: int) -> Student:
-    """Make a student and warm-start its words.
+def build_student(settings: StudentSettings, vocabulary_size: int, seed: int) -> Student:
+    """Make a student of fresh weights; torch's own random state is left as it was.
 
     Args:
         settings: its shape.
-        teacher_embeddings: (words, width) float32, the teacher's table cut to the kept words.
-        seed: of the weights that start at random. torch's own random state is left as it was.
+        vocabulary_size: its words.
+        seed: of the weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = Student(settings, len(teacher_embeddings))
-    table = student.albert.get_input_embeddings().weight
-    with torch.no_grad():
-        table.copy_(torch.from_numpy(warm_embeddings(teacher_embeddings, settings.embedding_size)))
-    return student
+        return Student(settings, vocabulary_size)
 
 
-def warm_embeddings(teacher_embeddings: np.ndarray, size: int) -> np.ndarray:
-    """Return the teacher's word vectors in fewer dimensions, spread as fresh weights are.
+def graph_bytes_without_words(settings: StudentSettings) -> int:
+    """Return the bytes of the int8 graph but for the word table, to some hundred bytes.
 
-    Args:
-        teacher_embeddings: (words, width) float32.
-        size: dimensions wanted; if the teacher has fewer, the rest stays 0.
-
-    Returns:
-        (words, size) float32, the best approximation of its rank (Eckart and Young 1936), rotated
-        onto its principal axes, with standard deviation `INITIAL_SPREAD`.
+    A matrix has 1 byte per weight and, per output channel, 4 of scale and 1 of zero point;
+    positions are a table of 1 byte per number; biases and LayerNorms stay fp32. Nodes and names
+    were measured.
     """
-    centred = teacher_embeddings - teacher_embeddings.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    reduced = centred @ axes[:size].T
-    warm = np.zeros((len(centred), size), np.float32)
-    warm[:, : reduced.shape[1]] = reduced
-    spread = float(warm.std())
-    return warm * (INITIAL_SPREAD / spread) if spread > 0 else warm
-
-
-def weight_bytes(settings: StudentSettings) -> int:
-    """Return the bytes of all weights but the words, in int8 with fp32 biases and norms.
-
-    A matrix has 1 byte per weight and, per output channel, 4 of scale and 1 of zero point; positions
-    are a table of 1 byte per number; biases and LayerNorms stay fp32.
-    """
-    E, H, F = settings.embedding_size, settings.hidden_size, settings.intermediate_size
-    matrices = [(E, H), *[(H, H)] * 4, (H, F), (F, H), (H, settings.vector_size)]
+    E, H, W = settings.embedding_size, settings.hidden_size, settings.intermediate_size
+    matrices = [(E, H), *[(H, H)] * 4, (H, W), (W, H), (H, settings.vector_size)]
     weights = sum(rows * columns + 5 * columns for rows, columns in matrices)
-    biases = 4 * (H + 4 * H + F + H)
+    biases = 4 * (H + 4 * H + W + H)
     norms = 4 * 2 * (E + H + H)
-    return weights + biases + norms + settings.max_tokens * E + E
+    positions = settings.max_tokens * E + E  # and one row of token type
+    structure = STRUCTURE_BYTES + STRUCTURE_BYTES_PER_PASS * settings.passes
+    return weights + biases + norms + positions + structure
 
 
 def count_weights(student: Student) -> dict[str, int]:

@@ -4,9 +4,10 @@
                                     |
                                     +--> attention that each word of the vocabulary received
 
-One pass gives both what the student shall imitate (a vector per text, pooled as sentence-transformers
-[1] pools MiniLM) and what the pruning needs (attention received, see `pruning`). Both are cached
-under the hash of weights, tokenizer, texts and longest text, so a second run reads them from disk.
+One pass gives both what the student shall imitate (a vector per text, pooled as
+sentence-transformers [1] pools MiniLM) and what the pruning needs (attention received, see
+`pruning`). Both are cached under the hash of weights, tokenizer, texts and settings, so a second
+run reads them from disk.
 
 The teacher is data, not code: only safetensors are read, never a pickle, and no code of the folder
 is run.
@@ -16,7 +17,6 @@ is run.
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,9 +27,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, Field
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as hf_logging
 
 from models.errors import DataError
 from models.progress import Progress, silent
+from models.wordpiece import SPECIAL_TOKENS
 
 
 class TeacherSettings(BaseModel, extra="forbid", frozen=True):
@@ -44,9 +46,9 @@ class Reading:
     """What the teacher made of some texts.
 
     Attributes:
-        vectors: (n, width) float32, each row of length 1; memory-mapped when it comes from the cache.
-        attention_received: (vocabulary,) float64, per word of the teacher's vocabulary the attention
-            its places received, mean over layers and heads, summed over places and texts.
+        vectors: (n, width) float32, each row of length 1; memory-mapped from the cache.
+        attention_received: (vocabulary,) float64, per word of the teacher's vocabulary the
+            attention its places received, mean over layers and heads, summed over all places.
         occurrences: (vocabulary,) int64, places at which the word stood.
     """
 
@@ -72,16 +74,34 @@ class TextTeacher:
     fingerprint: str
 
     @property
-    def vocabulary(self) -> list[str]:
-        """Pieces in the order of their ids."""
+    def special_ids(self) -> list[int]:
+        """The teacher's ids of `SPECIAL_TOKENS`, in that order."""
+        names = ("pad", "unk", "cls", "sep", "mask")
+        return [int(getattr(self.tokenizer, f"{name}_token_id")) for name in names]
+
+    @property
+    def standard_vocabulary(self) -> list[str]:
+        """Pieces in the order of their ids, the special ones under BERT's names."""
         ids = self.tokenizer.get_vocab()
-        return sorted(ids, key=ids.__getitem__)
+        pieces = sorted(ids, key=ids.__getitem__)
+        for index, name in zip(self.special_ids, SPECIAL_TOKENS, strict=True):
+            pieces[index] = name
+        return pieces
 
     @property
     def lowercase(self) -> bool:
         """Whether the tokenizer folds capitals."""
-        normalizer = json.loads(self.tokenizer.backend_tokenizer.to_str())["normalizer"]
-        return bool(normalizer and normalizer.get("lowercase"))
+        return bool(self._normalizer.get("lowercase"))
+
+    @property
+    def strip_accents(self) -> bool:
+        """Whether the tokenizer drops accents; if it does not say, it does so with capitals."""
+        accents = self._normalizer.get("strip_accents")
+        return self.lowercase if accents is None else bool(accents)
+
+    @property
+    def _normalizer(self) -> dict[str, object]:
+        return json.loads(self.tokenizer.backend_tokenizer.to_str())["normalizer"] or {}
 
     def word_embeddings(self) -> np.ndarray:
         """Return the input embedding table, (vocabulary, width) float32."""
@@ -100,10 +120,15 @@ def load_text_teacher(source: str | Path, settings: TeacherSettings) -> TextTeac
         DataError: if it cannot be loaded, its weights are not all finite numbers, or its vocabulary
             is not WordPiece.
     """
+    hf_logging.disable_progress_bar()  # its bar would write into our output
     try:
         # The default attention returns no attentions; "eager" does.
-        model = AutoModel.from_pretrained(
-            str(source), attn_implementation="eager", use_safetensors=True, dtype=torch.float32
+        model, loading = AutoModel.from_pretrained(
+            str(source),
+            attn_implementation="eager",
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(str(source))
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -112,16 +137,23 @@ def load_text_teacher(source: str | Path, settings: TeacherSettings) -> TextTeac
             f"text teacher {str(source)!r} cannot be loaded ({reason}): give a folder with "
             "config.json, model.safetensors and tokenizer.json, or the id of a model on the hub"
         ) from error
-    for name, tensor in model.state_dict().items():
+    missing = sorted(name for name in loading["missing_keys"] if not _is_pooler(name))
+    if missing:
+        raise DataError(
+            f"text teacher {str(source)!r} lacks weights (up to 3 shown): {missing[:3]}: get the "
+            "model again"
+        )
+    for name, tensor in _weights(model):
         if not torch.isfinite(tensor).all():
             raise DataError(
-                f"text teacher {str(source)!r}: weight {name} has NaN or infinite values"
+                f"text teacher {str(source)!r}: weight {name} has NaN or infinite values: get the "
+                "model again"
             )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or type(backend.model).__name__ != "WordPiece":
         raise DataError(
-            f"text teacher {str(source)!r} has no WordPiece vocabulary: take one of the BERT, MiniLM "
-            "or mpnet family, other vocabularies cannot be pruned"
+            f"text teacher {str(source)!r} has no WordPiece vocabulary, the only kind we prune: "
+            "take one of the BERT, MiniLM or mpnet family"
         )
     return TextTeacher(model.eval(), tokenizer, settings, _fingerprint(model, backend.to_str()))
 
@@ -251,12 +283,22 @@ def _store(folder: Path, reading: Reading) -> None:
 def _write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         write(file)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
+
+
+def _is_pooler(name: str) -> bool:
+    """Say whether a weight is the pooler's: not used here, and random where a model has none."""
+    return name.startswith("pooler.")
+
+
+def _weights(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:
+    """Return the weights that the vectors depend on, by name."""
+    return sorted(item for item in model.state_dict().items() if not _is_pooler(item[0]))
 
 
 def _fingerprint(model: PreTrainedModel, tokenizer: str) -> str:
     digest = hashlib.sha256(tokenizer.encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in _weights(model):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -1,13 +1,15 @@
 """The warm start: the best bag of words the teacher can be cut to, seated inside the student.
 
 A student of random weights needs hours to learn what a linear fit finds in seconds: which vector
-each word adds to a sentence. So that is fitted first, and put into the student *exactly*: before its
-first training step the student IS this bag of words, and training adds order and context to it.
+each word adds to a sentence. So that is fitted first, and put into the student *exactly*: before
+its first training step the student IS this bag of words, and training adds order and context.
 
-    1 prior     W0 = (the teacher's word embeddings) M, with M the best linear map            ridge
-    2 fit       W  = argmin ||X W - Y||^2 + penalty ||W - W0||^2, X = words of each text      ridge
-    3 cut       W ~ U R, U (words, E - 2): truncated SVD, words weighted by how often they occur
-    4 seat      U, and one filler number that gives all words the same length, as the embedding table
+```
+1 prior     W0 = (the teacher's word embeddings) M, with M the best linear map           (ridge)
+2 fit       W  = argmin ||X W - Y||^2 + penalty ||W - W0||^2, X = words of each text     (ridge)
+3 cut       W ~ U R, U (words, E - 2): truncated SVD, words weighted by how often they occur
+4 seat      U, and one filler number that gives all words one length, as the embedding table
+```
 
 Step 4 is what makes it exact. A LayerNorm is a mere factor on vectors of one length and mean 0, so
 the table is written in a basis orthogonal to (1, ..., 1); that and the filler cost 2 of the E
@@ -28,7 +30,7 @@ from pydantic import BaseModel, Field
 from models.compression.student import Student
 
 _PRIOR_RIDGE = 1e-3
-"""Of the mean diagonal: enough to solve safely when the teacher is wider than the texts are many."""
+"""Of the mean diagonal: enough to solve safely with fewer texts than the teacher is wide."""
 
 _TINY = 1e-30
 
@@ -129,7 +131,7 @@ def seat(student: Student, words: WordVectors, settings: WarmStartSettings, seed
 
 def _linear_prior(X: sparse.csr_matrix, Y: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     """Return the teacher's embeddings, mapped linearly to where their texts should be."""
-    centred = embeddings - embeddings.mean(axis=0)
+    centred: np.ndarray = embeddings - embeddings.mean(axis=0)
     Z = X @ centred
     gram = Z.T @ Z
     ridge = _PRIOR_RIDGE * np.trace(gram) / len(gram)
@@ -141,8 +143,8 @@ def _conjugate_gradients(
 ) -> np.ndarray:
     """Solve (X'X + penalty I) W = right for all columns at once, preconditioned by the diagonal.
 
-    Y. Saad, "Iterative Methods for Sparse Linear Systems", 2003, algorithm 9.1. The matrix itself is
-    never made: words x words numbers would not fit where this must run.
+    Y. Saad, "Iterative Methods for Sparse Linear Systems", 2003, algorithm 9.1. The matrix itself
+    is never made: words x words numbers are half a gigabyte.
     """
     inverse = 1.0 / (np.asarray(X.multiply(X).sum(axis=0)).ravel() + penalty)[:, None]
     solution, residual = np.zeros_like(right), right.copy()

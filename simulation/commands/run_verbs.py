@@ -1,5 +1,6 @@
 """The verbs that do the work: quickstart, compress, simulate, compare, report."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def compress(
     for row in made.byte_table:
         table.add_row(row.part, f"{row.num_bytes:,}")
     voice.show(table)
-    voice.show("  ".join(f"{name} {value}" for name, value in made.parity().items()))
+    voice.show("  ".join(f"{name} {value}" for name, value in asdict(made.parity).items()))
     voice.show(f"Bundle: {run.bundle}")
     voice.result({"bundle": run.bundle, **made.as_dict()})
 

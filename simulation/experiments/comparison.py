@@ -12,6 +12,7 @@ from clients.local_evaluation import Ranks
 from models.intervals import PairedBootstrap
 from models.negatives import LeakCheck, Negatives, check_for_leaks
 from models.progress import Progress, silent
+from server.server_teacher import CentralModel
 from simulation.experiments.arms import CENTRAL, FEDERATED, FEDERATED_BLIND, STATIC, TEACHER
 from simulation.experiments.evaluation import Referee, baseline_ranks, federated_ranks
 from simulation.experiments.federation import EngineName, FederatedArm
@@ -22,8 +23,8 @@ from simulation.experiments.materials import (
     prepare_materials,
     teacher_item_vectors,
 )
-from simulation.experiments.phone_costs import install_package, measure_phone
 from simulation.experiments.outcome import Outcome
+from simulation.experiments.phone_costs import install_package, measure_phone
 from simulation.experiments.summary import Summary
 from simulation.experiments.training import (
     CentralJob,
@@ -34,7 +35,6 @@ from simulation.experiments.training import (
 from simulation.reporting.model import ReportData
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
-from server.server_teacher import CentralModel
 
 
 def compare(
@@ -105,7 +105,7 @@ def rank_all(
     federated: dict[str, FederatedArm],
 ) -> dict[str, Ranks]:
     """Ranks of the held-out items under every arm, in the order of the report."""
-    referee = Referee.of(materials, settings.seed)
+    referee = Referee.for_split(materials.split, materials.pool, settings.seed)
     ranks = baseline_ranks(referee, materials, settings)
     for arm in (TEACHER, CENTRAL, STATIC):
         ranks[arm] = referee.ranks(jobs[arm].scores(models[arm], referee.users))

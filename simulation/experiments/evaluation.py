@@ -19,6 +19,8 @@ from models.baselines import (
     popularity_scores,
     random_scores,
 )
+from models.histories import Histories
+from simulation.data.splits import Split
 from simulation.experiments.federation import FederatedArm
 from simulation.experiments.materials import Materials
 from simulation.settings import Settings
@@ -41,11 +43,11 @@ class Referee:
     seed: int
 
     @classmethod
-    def of(cls, materials: Materials, seed: int) -> "Referee":
-        """For the users of a run."""
-        users = materials.evaluated
-        held_out = materials.split.held_out[users]
-        return cls(users, held_out, materials.pool.seen(users, len(materials.catalogue)), seed)
+    def for_split(cls, parts: Split, pool: Histories, seed: int) -> "Referee":
+        """For the users of a split who have a held-out item."""
+        users = np.flatnonzero(parts.held_out >= 0)
+        seen = pool.seen(users, parts.interactions.num_items)
+        return cls(users, parts.held_out[users], seen, seed)
 
     def ranks(self, scores: Scores) -> Ranks:
         """Rank the held-out items by scores (B, N) of `users`."""
@@ -57,7 +59,7 @@ def baseline_ranks(referee: Referee, materials: Materials, settings: Settings) -
     matrix = interaction_matrix(materials.pool, len(materials.catalogue))
     comparison = settings.comparison
     scores = {
-        "random": random_scores(*matrix.shape, settings.seed),
+        "random": random_scores(materials.pool.num_users, len(materials.catalogue), settings.seed),
         "popularity": popularity_scores(matrix),
         "item-knn": item_knn_scores(matrix, comparison.knn_neighbours),
         "ease": ease_scores(matrix, comparison.ease_l2),

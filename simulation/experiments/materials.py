@@ -14,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from models.bundle import EncoderBundle
-from models.compression.pipeline import CompressionReport, Corpus, compress
-from models.compression.text_teacher import TextTeacher, cached_vectors
+from models.compression.corpus import Corpus
+from models.compression.pipeline import compress
+from models.compression.report import CompressionReport
+from models.compression.text_teacher import load_text_teacher, read
 from models.encoder import Encoder
 from models.errors import DataError, PocketfleetError
 from models.files import write_whole
@@ -108,8 +111,9 @@ def teacher_item_vectors(
     settings: Settings, catalogue: list[str], cache: Path, progress: Progress = silent
 ) -> NDArray[np.float32]:
     """The text teacher's vectors of the catalogue, placed in its own text space, (N, H_T)."""
-    teacher = TextTeacher.load(find_teacher(settings, cache, progress))
-    raw = np.asarray(cached_vectors(teacher, catalogue, cache, progress=progress))
+    source = find_teacher(settings, cache, progress)
+    teacher = load_text_teacher(source, settings.compression.teacher)
+    raw = np.asarray(read(teacher, catalogue, cache, progress).vectors)
     return TextSpace.of_catalogue(raw).place(raw)
 
 
@@ -132,20 +136,32 @@ def make_bundle(
     digest = _digest(settings, teacher, catalogue, prose)
     if not fresh and _is_made_from(run, digest):
         progress("keeping the encoder bundle: its settings, texts and teacher are the same", 1, 1)
-        return CompressionReport.read(run.compression)
+        return read_compression(run)
     (run.path / DIGEST_FILE).unlink(missing_ok=True)
     report = compress(
         teacher,
-        Corpus(item_texts=catalogue, prose=prose),
+        Corpus(tuple(catalogue), tuple(prose)),
         settings.compression,
         run.bundle,
         cache,
         seed=settings.seed,
+        threads=settings.workers,
         progress=progress,
     )
-    report.write(run.compression)
     (run.path / DIGEST_FILE).write_text(digest + "\n", encoding="utf-8")
     return report
+
+
+def read_compression(run: RunFolder) -> CompressionReport:
+    """The report of the compression that made the run's bundle.
+
+    Raises:
+        DataError: if there is none, or it is damaged.
+    """
+    try:
+        return TypeAdapter(CompressionReport).validate_json(run.compression.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"cannot read the compression report {run.compression}") from error
 
 
 def _digest(settings: Settings, teacher: str, catalogue: list[str], prose: list[str]) -> str:
@@ -154,6 +170,7 @@ def _digest(settings: Settings, teacher: str, catalogue: list[str], prose: list[
     content = {
         "settings": settings.compression.model_dump(mode="json"),
         "seed": settings.seed,
+        "threads": settings.workers,
         "teacher": [teacher, weights.stat().st_size if weights.is_file() else 0],
         "texts": [catalogue, prose],
     }
@@ -166,7 +183,7 @@ def _is_made_from(run: RunFolder, digest: str) -> bool:
         return False
     try:
         EncoderBundle.open(run.bundle)
-        CompressionReport.read(run.compression)
+        read_compression(run)
     except PocketfleetError:
         return False
     return True

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from clients.local_evaluation import Ranks
-from models.compression.pipeline import CompressionReport
+from models.compression.report import CompressionReport
 from models.intervals import PairedBootstrap
 from models.negatives import LeakCheck
 from server.server_teacher import CentralModel

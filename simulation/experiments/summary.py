@@ -3,6 +3,7 @@
 Every sentence with a number in it is built from that number here; none is written beforehand.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,11 +24,11 @@ from simulation.experiments.arms import (
 )
 from simulation.experiments.examples import user_examples
 from simulation.experiments.outcome import Outcome
-from simulation.reporting import model as report
+from simulation.reporting import model as tree
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 
-PRIMARY: report.MetricName = "ndcg@10"
+PRIMARY: tree.MetricName = "ndcg@10"
 CONTRASTS = (
     (FEDERATED, STATIC),
     (FEDERATED, "popularity"),
@@ -37,7 +38,7 @@ CONTRASTS = (
     (CENTRAL, TEACHER),
     (TEACHER, "ease"),
 )
-TIER_METRICS: tuple[report.MetricName, ...] = ("ndcg@10", "hr@10")
+TIER_METRICS: tuple[tree.MetricName, ...] = ("ndcg@10", "hr@10")
 
 PRIVATE_TEXT_RULE = (
     "Synthetic: short queries made of words of items the user had already chosen in training, "
@@ -61,10 +62,10 @@ class Summary:
     outcome: Outcome
     created: datetime
 
-    def report(self) -> report.ReportData:
+    def report(self) -> tree.ReportData:
         """The whole report."""
         record, outcome = self.run.record(), self.outcome
-        return report.ReportData(
+        return tree.ReportData(
             title=f"Pocketfleet on {outcome.materials.split.interactions.name}",
             headline=self._headline(),
             created=self.created,
@@ -74,7 +75,7 @@ class Summary:
             versions=record.versions,
             settings=self.settings.model_dump(mode="json"),
             data=self._data(),
-            roles=report.Roles(teacher=TEACHER, phone=FEDERATED, static=STATIC),
+            roles=tree.Roles(teacher=TEACHER, phone=FEDERATED, static=STATIC),
             arms=tuple(self._arm(card) for card in CARDS if card.key in outcome.ranks),
             contrasts=tuple(self._contrast(a, b) for a, b in CONTRASTS),
             rounds=tuple(self._rounds()),
@@ -103,11 +104,11 @@ class Summary:
             "no history leaves it."
         )
 
-    def _data(self) -> report.DataSummary:
+    def _data(self) -> tree.DataSummary:
         parts = self.outcome.materials.split
         interactions, texts = parts.interactions, self.outcome.materials.world.private_texts
         synthetic = self.settings.private_text.share > 0
-        return report.DataSummary(
+        return tree.DataSummary(
             name=interactions.name,
             num_users=interactions.num_users,
             num_items=interactions.num_items,
@@ -117,7 +118,7 @@ class Summary:
             intake=interactions.intake.as_dict(),
             licence=interactions.licence,
             citation=interactions.citation,
-            private_text=report.PrivateText(
+            private_text=tree.PrivateText(
                 synthetic=synthetic,
                 num_texts=len(texts),
                 rule=PRIVATE_TEXT_RULE if synthetic else "Texts of the data set itself.",
@@ -125,7 +126,7 @@ class Summary:
             ),
         )
 
-    def _arm(self, card: ArmCard) -> report.Arm:
+    def _arm(self, card: ArmCard) -> tree.Arm:
         bootstrap = self.outcome.bootstrap
         ranks = self.outcome.ranks[card.key]
         metrics = {
@@ -139,9 +140,9 @@ class Summary:
             name: _interval(
                 bootstrap.ratio(self._values(card.key, name), self._values(TEACHER, name))
             )
-            for name in report.METRICS
+            for name in tree.METRICS
         }
-        return report.Arm(
+        return tree.Arm(
             key=card.key,
             name=card.name,
             place=card.place,
@@ -152,10 +153,10 @@ class Summary:
             left_device=card.left_device,
         )
 
-    def _cost(self, card: ArmCard) -> report.Cost:
+    def _cost(self, card: ArmCard) -> tree.Cost:
         """What a phone pays; a server arm costs it nothing that was measured here."""
         if card.place != "phone":
-            return report.Cost(
+            return tree.Cost(
                 latency_p50_ms=None,
                 latency_p95_ms=None,
                 encoder_bundle_bytes=None,
@@ -167,7 +168,7 @@ class Summary:
         costs = self.outcome.costs
         each_way = self._num_parameters() * BYTES_PER_PARAMETER if card.key != STATIC else 0
         timed = costs.rank if card.key == FEDERATED_BLIND else costs.whole
-        return report.Cost(
+        return tree.Cost(
             latency_p50_ms=timed.p50_ms,
             latency_p95_ms=timed.p95_ms,
             encoder_bundle_bytes=self.outcome.compression.bundle_bytes,
@@ -180,7 +181,7 @@ class Summary:
     def _num_parameters(self) -> int:
         return len(self.outcome.federated[FEDERATED].parameters)
 
-    def _contrast(self, a: str, b: str) -> report.Contrast:
+    def _contrast(self, a: str, b: str) -> tree.Contrast:
         found = self.outcome.bootstrap.difference(
             self._values(a, PRIMARY), self._values(b, PRIMARY)
         )
@@ -191,7 +192,7 @@ class Summary:
             reading = f"{names[a]} is better than {names[b]}, beyond the interval."
         else:
             reading = f"{names[a]} is worse than {names[b]}, beyond the interval."
-        return report.Contrast(
+        return tree.Contrast(
             a=a,
             b=b,
             metric=PRIMARY,
@@ -201,9 +202,9 @@ class Summary:
             reading=reading,
         )
 
-    def _rounds(self) -> list[report.Round]:
+    def _rounds(self) -> list[tree.Round]:
         return [
-            report.Round(
+            tree.Round(
                 arm=arm,
                 round_number=row["round_number"],
                 loss=row["loss"],
@@ -217,22 +218,22 @@ class Summary:
             for row in played.history().rows()
         ]
 
-    def _compression(self) -> report.Compression:
+    def _compression(self) -> tree.Compression:
         made = self.outcome.compression
-        return report.Compression(
+        return tree.Compression(
             stages=tuple(
-                report.Stage(stage=row.stage, seconds=row.seconds, figures=dict(row.figures))
+                tree.Stage(stage=row.stage, seconds=row.seconds, figures=dict(row.figures))
                 for row in made.stages
             ),
             byte_table=tuple(
-                report.BytePart(part=row.part, num_bytes=row.num_bytes) for row in made.byte_table
+                tree.BytePart(part=row.part, num_bytes=row.num_bytes) for row in made.byte_table
             ),
             budget_bytes=made.budget_bytes,
             bundle_bytes=made.bundle_bytes,
-            parity=made.parity(),
+            parity=dataclasses.asdict(made.parity),
         )
 
-    def _latency(self) -> tuple[report.LatencyRow, ...]:
+    def _latency(self) -> tuple[tree.LatencyRow, ...]:
         costs = self.outcome.costs
         tokens = round(costs.mean_tokens)
         rows = (
@@ -241,7 +242,7 @@ class Summary:
             ("rank the catalogue", None, costs.rank, "NumPy, item vectors cached"),
         )
         return tuple(
-            report.LatencyRow(
+            tree.LatencyRow(
                 what=what,
                 tokens=length,
                 p50_ms=timed.p50_ms,
@@ -251,14 +252,14 @@ class Summary:
             for what, length, timed, note in rows
         )
 
-    def _tiers(self) -> list[report.Tier]:
+    def _tiers(self) -> list[tree.Tier]:
         materials, costs = self.outcome.materials, self.outcome.costs
         tier_of = materials.world.tier[materials.evaluated]
         rows = []
         for index, tier in enumerate(self.settings.world.tiers):
             inside = tier_of == index
             fits = tier.memory_mb * 1e6 >= costs.model_bytes
-            metrics: dict[report.MetricName, report.Interval] = {}
+            metrics: dict[tree.MetricName, tree.Interval] = {}
             if inside.sum() > 1:
                 bootstrap = intervals.PairedBootstrap.draw(
                     int(inside.sum()), self.settings.seed, replicates=1000
@@ -269,7 +270,7 @@ class Summary:
                 }
             slower = 1.0 / tier.speed
             rows.append(
-                report.Tier(
+                tree.Tier(
                     tier=tier.name,
                     num_devices=int((materials.world.tier == index).sum()),
                     metrics=metrics,
@@ -283,9 +284,9 @@ class Summary:
             )
         return rows
 
-    def _leak_check(self) -> report.LeakCheck:
+    def _leak_check(self) -> tree.LeakCheck:
         leaks = self.outcome.leaks
-        return report.LeakCheck(
+        return tree.LeakCheck(
             passed=leaks.passed,
             num_devices=leaks.num_devices,
             statement=(
@@ -296,7 +297,7 @@ class Summary:
 
     def _limits(self) -> tuple[str, ...]:
         users = len(self.outcome.materials.evaluated)
-        limits = (
+        limits: tuple[str, ...] = (
             f"{users} users with one held-out item each: differences inside the intervals are "
             "noise, and one data set is one data set.",
             "One seed. The README's table says which figures are means over several.",
@@ -314,5 +315,5 @@ class Summary:
         return limits
 
 
-def _interval(bounds: intervals.Interval) -> report.Interval:
-    return report.Interval(mean=bounds.mean, low=bounds.low, high=bounds.high)
+def _interval(bounds: intervals.Interval) -> tree.Interval:
+    return tree.Interval(mean=bounds.mean, low=bounds.low, high=bounds.high)

@@ -1,0 +1,99 @@
+"""How alike the finished encoder is to what it was made from, and how good it is at the start.
+
+All figures of a bundle are taken as a phone would take them, one text per request (see
+`models.encoder`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.compression.curriculum import Curriculum
+from models.compression.neighbours import agreement, nearest, neighbour_agreement
+from models.compression.report import Figure, ParityFigures
+from models.encoder import Encoder, open_session, run_graph
+from models.errors import BudgetError
+
+LEAST_INT8_COSINE = 0.95
+"""Below this mean cosine with fp32 the quantisation has broken the encoder."""
+
+JUDGED_ITEMS = 2000
+"""At most so many item texts are compared, spread over the catalogue."""
+
+NEIGHBOURS = 10
+
+
+def judged_items(curriculum: Curriculum) -> np.ndarray:
+    """Return the rows of the items that are compared."""
+    count = min(JUDGED_ITEMS, curriculum.num_items)
+    return np.linspace(0, curriculum.num_items - 1, count).astype(np.int64)
+
+
+def learning_figures(curriculum: Curriculum, vectors: np.ndarray) -> dict[str, Figure]:
+    """Return how near a student is to the teacher.
+
+    Args:
+        curriculum: the texts and the teacher's vectors.
+        vectors: (n, vector_size) float32, the student's, of all texts.
+
+    Returns:
+        `item_neighbours` and `query_neighbours` (share of the 10 nearest items in common with the
+        teacher, for items and for held-back queries) and `held_back_cosine` (with the targets).
+    """
+    items = judged_items(curriculum)
+    figures: dict[str, Figure] = {
+        "item_neighbours": neighbour_agreement(curriculum.teacher_vectors[items], vectors[items])
+    }
+    queries, k = curriculum.held_back_queries, min(NEIGHBOURS, len(items))
+    if len(queries):
+        figures["query_neighbours"] = agreement(
+            *(
+                nearest(side[queries], side[items], k)
+                for side in (curriculum.teacher_vectors, vectors)
+            )
+        )
+    held = curriculum.held_back
+    if held.any():
+        cosines = (vectors[held] * curriculum.targets[held]).sum(axis=1)
+        figures["held_back_cosine"] = float(cosines.mean())
+    return figures
+
+
+def compare_encoders(
+    encoder: Encoder,
+    fp32_graph: bytes,
+    ids: Sequence[list[int]],
+    curriculum: Curriculum,
+    torch_onnx_max_abs_diff: float,
+) -> ParityFigures:
+    """Compare the bundle with its fp32 graph and with the teacher, over item texts.
+
+    Args:
+        encoder: the finished bundle.
+        fp32_graph: the graph before quantisation.
+        ids: the pieces of every text of the curriculum.
+        curriculum: the texts and the teacher's vectors.
+        torch_onnx_max_abs_diff: measured at the export.
+
+    Raises:
+        BudgetError: if int8 is not near fp32: bytes were saved at the cost of the sense.
+    """
+    rows = judged_items(curriculum)
+    small = encoder.encode([curriculum.texts.items[row] for row in rows])
+    session = open_session(fp32_graph)
+    full = np.concatenate([run_graph(session, np.asarray([ids[row]], np.int64)) for row in rows])
+    cosine = float((small * full).sum(axis=1).mean())
+    if not cosine >= LEAST_INT8_COSINE:  # also true for NaN
+        raise BudgetError(
+            f"the int8 encoder has a mean cosine of {cosine:.3f} with fp32, at least "
+            f"{LEAST_INT8_COSINE} is needed: train longer or at a lower learning_rate"
+        )
+    return ParityFigures(
+        torch_onnx_max_abs_diff=torch_onnx_max_abs_diff,
+        int8_fp32_cosine=cosine,
+        int8_neighbour_agreement=neighbour_agreement(full, small, NEIGHBOURS),
+        teacher_neighbour_agreement=neighbour_agreement(
+            curriculum.teacher_vectors[rows], small, NEIGHBOURS
+        ),
+        num_texts=len(rows),
+    )
