@@ -42,7 +42,9 @@ def main() -> None:
         print(f"{arm.name:28} {'   '.join(cells)}")
     for index, contrast in enumerate(reports[0].contrasts):
         found = [report.contrasts[index] for report in reports]
-        means = ", ".join(f"{100 * c.mean:+.2f} [{100 * c.low:+.2f}, {100 * c.high:+.2f}]" for c in found)
+        means = ", ".join(
+            f"{100 * c.mean:+.2f} [{100 * c.low:+.2f}, {100 * c.high:+.2f}]" for c in found
+        )
         print(f"{contrast.a} - {contrast.b} ({contrast.metric}): {means}")
 
 

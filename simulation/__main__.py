@@ -45,18 +45,21 @@ def run(arguments: list[str]) -> int:
     """Run the command with these arguments; return its exit code."""
     try:
         outcome = app(arguments, prog_name="pocketfleet", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.exceptions.Abort:
-        return _complain("stopped by Ctrl-C; the run folder says so", INTERRUPTED)
+    except click.exceptions.Exit as stop:  # typer turns Ctrl-C into an Exit with 130
+        return _interrupted() if stop.exit_code == INTERRUPTED else stop.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _interrupted()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except PocketfleetError as error:
         return _complain(str(error), USER_MISTAKE)
-    except KeyboardInterrupt:
-        return _complain("stopped by Ctrl-C; the run folder says so", INTERRUPTED)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _interrupted() -> int:
+    message = "stopped by Ctrl-C; the run folder is marked as interrupted, run it again to repeat"
+    return _complain(message, INTERRUPTED)
 
 
 def _complain(message: str, code: int) -> int:

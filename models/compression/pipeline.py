@@ -66,7 +66,7 @@ from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_b
 STAGES = 7
 JUDGING_BATCH = 128
 
-BESIDE_GRAPH_BYTES = 1_500
+BESIDE_GRAPH_BYTES = 1_000
 """Kept free for manifest and tokenizer settings when words are counted out."""
 
 

@@ -211,7 +211,7 @@ def splitting_figures(
 
 def _count_pieces(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, int]:
     """Return how many pieces the texts have, and how many of them are `[UNK]`."""
-    unknown = tokenizer.token_to_id(UNKNOWN)
+    unknown = tokenizer.get_vocab()[UNKNOWN]
     ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
     return sum(map(len, ids)), sum(text.count(unknown) for text in ids)
 

@@ -134,7 +134,7 @@ def _linear_prior(X: sparse.csr_matrix, Y: np.ndarray, embeddings: np.ndarray) -
     centred: np.ndarray = embeddings - embeddings.mean(axis=0)
     Z = X @ centred
     gram = Z.T @ Z
-    ridge = _PRIOR_RIDGE * np.trace(gram) / len(gram)
+    ridge = _PRIOR_RIDGE * np.trace(gram) / len(gram) + _TINY
     return centred @ np.linalg.solve(gram + ridge * np.eye(len(gram)), Z.T @ Y)
 
 

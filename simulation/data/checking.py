@@ -32,6 +32,10 @@ _MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138; as milliseconds, 
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999
 
 
+TITLE_LENGTH = 80
+"""An item without a title is shown by so much of its text."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawTables:
     """What a loader found in its files. All cells are text.
@@ -127,7 +131,7 @@ def _checked_items(raw: RawTables, counts: dict[str, int]) -> pd.DataFrame:
     counts["empty_texts"] = int((text == "").sum())
     text = text.where(text != "", title)
     items[Columns.TEXT] = text.where(text != "", items[Columns.ITEM])
-    items[Columns.TITLE] = title.where(title != "", items[Columns.ITEM])
+    items[Columns.TITLE] = title.where(title != "", items[Columns.TEXT].str.slice(0, TITLE_LENGTH))
     return items
 
 

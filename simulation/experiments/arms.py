@@ -16,6 +16,7 @@ FEDERATED, FEDERATED_BLIND = "federated", "federated-no-private"
 BASELINES = ("random", "popularity", "item-knn", "ease")
 
 HISTORY_LEAVES = "every interaction (item, time), pooled on the server"
+START_LEAVES = "every interaction of the users who opted in, to train the start"
 UPDATE_LEAVES = "one clipped update a round, added to those of the cohort"
 METRICS_LEAVE = "sums of ranking metrics over devices"
 
@@ -81,20 +82,20 @@ CARDS = (
         "On-device static",
         "phone",
         "Trained on the histories of the earliest-active users who opted in, then frozen.",
-        ("nothing, except every interaction of the users who opted in",),
+        (START_LEAVES,),
     ),
     ArmCard(
         FEDERATED,
         "On-device federated",
         "phone",
-        "Starts from static and learns from every phone; nothing is pooled.",
-        (UPDATE_LEAVES, METRICS_LEAVE),
+        "Starts from static and learns from every phone; nothing more is pooled.",
+        (START_LEAVES, UPDATE_LEAVES, METRICS_LEAVE),
     ),
     ArmCard(
         FEDERATED_BLIND,
         "Federated, no private text",
         "phone",
         "The same, but the phones do not look at what their users wrote.",
-        (UPDATE_LEAVES, METRICS_LEAVE),
+        (START_LEAVES, UPDATE_LEAVES, METRICS_LEAVE),
     ),
 )

@@ -9,6 +9,7 @@ Each step writes into the run folder, whole or not at all.
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,12 +133,14 @@ def make_bundle(
     and seed, and is undamaged; `fresh` makes it anew in any case.
     """
     teacher = find_teacher(settings, cache, progress)
-    prose = distillation_prose(cache, settings.text.prose_sentences, settings.seed)
+    wanted = settings.text.prose_sentences
+    prose = distillation_prose(cache, wanted, settings.seed, progress) if wanted else []
     digest = _digest(settings, teacher, catalogue, prose)
     if not fresh and _is_made_from(run, digest):
         progress("keeping the encoder bundle: its settings, texts and teacher are the same", 1, 1)
         return read_compression(run)
     (run.path / DIGEST_FILE).unlink(missing_ok=True)
+    shutil.rmtree(run.bundle, ignore_errors=True)  # of this run folder, and perhaps damaged
     report = compress(
         teacher,
         Corpus(tuple(catalogue), tuple(prose)),

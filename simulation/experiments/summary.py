@@ -95,13 +95,14 @@ class Summary:
         ratio = self.outcome.bootstrap.ratio(
             self._values(FEDERATED, PRIMARY), self._values(TEACHER, PRIMARY)
         )
-        costs = self.outcome.costs
+        costs, opted_in = self.outcome.costs, self.settings.comparison.opted_in_share
         package_mb = costs.package.num_bytes / 1e6
         return (
             f"The phone keeps {ratio.mean:.1%} of the server teacher's nDCG@10 "
             f"(95 % interval {ratio.low:.1%} to {ratio.high:.1%}) with a package of "
             f"{package_mb:.2f} MB and {costs.whole.p50_ms:.1f} ms a request on this machine; "
-            "no history leaves it."
+            f"no history leaves it, but for the {opted_in:.0%} of users who opted in to train "
+            "its start."
         )
 
     def _data(self) -> tree.DataSummary:

@@ -1,0 +1,217 @@
+"""The whole job on a made-up table with a tiny made-up teacher: every floor, every joint."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clients.device_package import DevicePackage
+from clients.serving import Phone
+from models.bundle import EncoderBundle
+from models.seeds import generator
+from simulation.__main__ import run
+from simulation.experiments.arms import CARDS, FEDERATED
+from simulation.experiments.federation import read_arm
+from simulation.reporting.html import load_report
+from simulation.run_folder import RunFolder
+from tests.models.conftest import TINY, WORDS, save_teacher, tiny_teacher_model
+
+NUM_USERS, NUM_ITEMS = 24, 40
+
+
+def toml_of(tree: dict, prefix: str) -> str:
+    """A nested dictionary as TOML sections."""
+    plain = [f"{k} = {json.dumps(v)}" for k, v in tree.items() if not isinstance(v, dict)]
+    nested = [toml_of(v, f"{prefix}.{k}") for k, v in tree.items() if isinstance(v, dict)]
+    return "\n".join([f"[{prefix}]", *plain, *nested])
+
+
+def write_inputs(folder: Path) -> Path:
+    """A made-up data set, a made-up teacher, and a preset for them."""
+    rng = generator(1, "integration-test")
+    rows = []
+    for user in range(NUM_USERS):
+        taste = user % 4
+        likes = [item for item in range(NUM_ITEMS) if item % 4 == taste]
+        others = [item for item in range(NUM_ITEMS) if item % 4 != taste]
+        chosen = [*rng.permutation(likes)[: 3 + user % 6], *rng.permutation(others)[:2]]
+        rows += [f"u{user:02d},i{item},{1000 + t}" for t, item in enumerate(chosen)]
+    (folder / "events.csv").write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    names = [
+        f"{WORDS[item % 30]} {WORDS[(7 * item + 1) % 30]} {item % 4}" for item in range(NUM_ITEMS)
+    ]
+    items = [f"i{item},{name}" for item, name in enumerate(names)]
+    (folder / "items.csv").write_text("item,text\n" + "\n".join(items) + "\n")
+    save_teacher(tiny_teacher_model(), folder / "teacher")
+    preset = folder / "tiny.toml"
+    preset.write_text(
+        f"""extends = "quickstart"
+workers = 1
+[data]
+source = "table"
+path = "{folder / "events.csv"}"
+items_path = "{folder / "items.csv"}"
+[text]
+teacher = "{folder / "teacher"}"
+prose_sentences = 0
+[recommender]
+dim = 8
+max_history = 6
+[central]
+epochs = 3
+[static]
+epochs = 3
+[federation]
+rounds = 4
+cohort_size = 12
+num_nodes = 2
+evaluate_every = 2
+[comparison]
+replicates = 200
+examples = 3
+latency_requests = 10
+{toml_of(TINY, "compression")}
+"""
+    )
+    return preset
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run of the quickstart, used by all tests below."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    preset = write_inputs(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETFLEET_CACHE", str(folder / "cache"))
+        assert run(["quickstart", "--preset", str(preset), "--out", str(folder / "run")]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(finished, monkeypatch):
+    monkeypatch.setenv("POCKETFLEET_CACHE", str(finished / "cache"))
+
+
+def test_every_arm_is_there_with_its_intervals(finished):
+    report = load_report(finished / "run" / "report")
+    assert [arm.key for arm in report.arms] == [card.key for card in CARDS]
+    for arm in report.arms:
+        for protocol in ("full", "sampled-99"):
+            for interval in arm.metrics[protocol].values():
+                assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+    assert report.leak_check.passed and report.leak_check.num_devices == NUM_USERS
+    assert len(report.recommendations) == 3
+    page = (finished / "run" / "report" / "index.html").read_text("utf-8")
+    assert all(arm.name in page for arm in report.arms)
+
+
+def test_the_run_can_be_repeated_from_its_folder(finished):
+    folder = RunFolder(finished / "run")
+    record = folder.record()
+    assert (record.status, record.verb) == ("complete", "quickstart")
+    assert folder.settings().federation.rounds == 4
+
+
+def test_the_packages_are_within_their_budgets(finished):
+    bundle = EncoderBundle.open(finished / "run" / "bundle")
+    package = DevicePackage.open(finished / "run" / "package")
+    on_disk = sum(
+        f.stat().st_size for f in (finished / "run" / "package").rglob("*") if f.is_file()
+    )
+    assert package.num_bytes == on_disk <= 4_000_000
+    assert bundle.num_bytes == package.byte_table["encoder bundle"] <= 60_000
+    assert package.num_cached == NUM_ITEMS
+
+
+def test_the_phones_sums_are_the_figures_of_the_comparison(finished):
+    """Two ways to the same number: sums that came back as messages, and ranks user by user."""
+    report = load_report(finished / "run" / "report")
+    last = read_arm(finished / "run" / "arms" / FEDERATED).history().rows()[-1]
+    for protocol in ("full", "sampled-99"):
+        for name, interval in report.known_arm(FEDERATED).metrics[protocol].items():
+            assert last["metrics"][protocol][name] == pytest.approx(interval.mean, abs=1e-9)
+
+
+def test_the_phone_in_the_report_is_the_phone_of_the_comparison(finished):
+    """NumPy and onnxruntime on the phone rank as the torch evaluation did, up to int8 batches."""
+    report = load_report(finished / "run" / "report")
+    arm = read_arm(finished / "run" / "arms" / FEDERATED)
+    items = [line.split(",")[1] for line in (finished / "items.csv").read_text().splitlines()[1:]]
+    phone = Phone.load(finished / "run" / "package", items)
+    shard = arm.shard()
+    for example in report.recommendations:
+        user = int(np.flatnonzero([f"u{u:02d}" == example.user for u in range(NUM_USERS)])[0])
+        start, end = shard.histories.offsets[user : user + 2]
+        history = np.asarray(shard.histories.items[start:end], dtype=np.int64)
+        private = np.zeros((len(history), phone.encoder.vector_size), np.float32)
+        for place, row in enumerate(shard.histories.private_row[start:end]):
+            if row >= 0:
+                private[place] = shard.histories.private_vectors[row]
+        state = phone.ranker.state(history, private, np.asarray(shard.taste[user]))
+        expected = [items[item] for item in phone.ranker.top(state, history, len(example.phone))]
+        assert len(set(expected) & set(example.phone)) >= len(expected) - 1
+
+
+def test_a_second_run_keeps_the_bundle_and_finds_the_same_figures(finished, capsys):
+    copy = finished / "again"
+    shutil.copytree(finished / "run", copy)
+    before = (copy / "bundle" / "manifest.json").stat().st_mtime_ns
+    arguments = ["compare", "--preset", str(finished / "tiny.toml"), "--out", str(copy), "--json"]
+    assert run(arguments) == 0
+    said = capsys.readouterr()
+    assert "keeping the encoder bundle" in said.err
+    assert (copy / "bundle" / "manifest.json").stat().st_mtime_ns == before
+    found = json.loads(said.out)
+    first = load_report(finished / "run" / "report")
+    for arm in first.arms:
+        for name, interval in arm.metrics["full"].items():
+            assert found["arms"][arm.key][name] == interval.model_dump()
+
+
+def test_a_damaged_bundle_is_made_again(finished, capsys):
+    copy = finished / "damaged"
+    shutil.copytree(finished / "run", copy)
+    vocabulary = copy / "bundle" / "vocab.txt"
+    good = vocabulary.read_bytes()
+    vocabulary.write_bytes(good.replace(b"film", b"mlif"))
+    arguments = ["compress", "--preset", str(finished / "tiny.toml"), "--out", str(copy), "--json"]
+    assert run(arguments) == 0
+    assert vocabulary.read_bytes() == good
+    assert json.loads(capsys.readouterr().out)["bundle_bytes"] <= 60_000
+
+
+def test_simulate_alone_ends_where_the_comparison_did(finished, capsys):
+    copy = finished / "alone"
+    shutil.copytree(finished / "run", copy)
+    arguments = ["simulate", "--preset", str(finished / "tiny.toml"), "--out", str(copy), "--json"]
+    assert run(arguments) == 0
+    rows = json.loads(capsys.readouterr().out)["rounds"]
+    assert [row["round_number"] for row in rows] == [0, 2, 4]
+    first = read_arm(finished / "run" / "arms" / FEDERATED).parameters
+    np.testing.assert_array_equal(read_arm(copy / "arms" / FEDERATED).parameters, first)
+
+
+def test_report_draws_the_page_again(finished):
+    page = finished / "run" / "report" / "index.html"
+    before = page.read_text("utf-8")
+    page.unlink()
+    assert run(["report", str(finished / "run")]) == 0
+    assert page.read_text("utf-8") == before
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(finished):
+    """Arms in processes of their own, and in this one: the same figures."""
+    preset = finished / "tiny.toml"
+    outs = [finished / f"workers-{n}" for n in (1, 2)]
+    for out, workers in zip(outs, (1, 2), strict=True):
+        shutil.copytree(finished / "run", out)
+        (out / "compression-input.sha256").unlink()  # made again: threads are part of it
+        arguments = ["compare", "--preset", str(preset), "--out", str(out)]
+        assert run([*arguments, "--set", f"workers={workers}"]) == 0
+    reports = [load_report(out / "report") for out in outs]
+    for one, two in zip(reports[0].arms, reports[1].arms, strict=True):
+        for name, interval in one.metrics["full"].items():
+            assert two.metrics["full"][name].mean == pytest.approx(interval.mean, abs=0.1)

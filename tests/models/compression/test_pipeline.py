@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from models.bundle import ENCODER_BUDGET_BYTES, EncoderBundle
+from models.compression.corpus import Corpus
+from models.compression.pipeline import STAGES, CompressionSettings, compress
+from models.encoder import Encoder
+from models.errors import BudgetError, DataError
+from tests.models.conftest import TINY
+
+STAGE_NAMES = [
+    "text_teacher",
+    "pruning",
+    "student",
+    "distillation",
+    "export",
+    "quantization",
+    "bundle",
+]
+
+
+def test_report_has_a_row_per_stage(compressed):
+    _, report = compressed
+    assert [row.stage for row in report.stages] == STAGE_NAMES
+    assert len(STAGE_NAMES) == STAGES
+    assert all(row.seconds > 0 and row.figures for row in report.stages)
+
+
+def test_bundle_is_within_its_budget_and_uses_it(compressed):
+    bundle, report = compressed
+    assert report.bundle_bytes == bundle.num_bytes <= report.budget_bytes == TINY["budget_bytes"]
+
+
+def test_parity_is_within_tolerance(compressed):
+    parity = compressed[1].parity
+    assert parity.torch_onnx_max_abs_diff <= 1e-4
+    assert parity.int8_fp32_cosine > 0.99
+    assert parity.int8_neighbour_agreement > 0.7
+    # Chance is 10 of 29 others.
+    assert parity.teacher_neighbour_agreement > 0.5
+    assert parity.num_texts == 30
+
+
+def test_training_does_not_undo_the_warm_start(compressed):
+    figures = {row.stage: row.figures for row in compressed[1].stages}
+    started, ended = (figures[stage] for stage in ("student", "distillation"))
+    assert ended["item_neighbours"] > started["item_neighbours"] - 0.1
+    assert figures["pruning"]["words_after"] < figures["pruning"]["words_before"]
+    assert figures["pruning"]["unknown_rate_after"] == 0
+
+
+def test_report_is_written_beside_the_bundle(compressed):
+    bundle, report = compressed
+    path = bundle.folder.with_name("bundle-report.json")
+    assert json.loads(path.read_text()) == json.loads(json.dumps(report.as_dict()))
+
+
+def test_nothing_of_this_machine_is_in_the_bundle(compressed, teacher_folder):
+    for path in compressed[0].folder.iterdir():
+        content = path.read_bytes()
+        for place in (teacher_folder, Path.cwd(), Path.home()):
+            assert str(place).encode() not in content
+
+
+def test_same_run_same_bytes(
+    compressed, teacher_folder, tiny_corpus, tiny_settings, compression_cache, tmp_path
+):
+    threads = torch.get_num_threads()
+    compress(teacher_folder, tiny_corpus, tiny_settings, tmp_path / "b", compression_cache, 3, 1)
+    again = EncoderBundle.open(tmp_path / "b")
+    assert again.manifest == compressed[0].manifest  # it holds the hash of every file
+    assert torch.get_num_threads() == threads
+
+
+def test_a_budget_nothing_fits_raises_before_training(
+    teacher_folder, tiny_corpus, tiny_settings, compression_cache, tmp_path
+):
+    small = tiny_settings.model_copy(update={"budget_bytes": 20_000})
+    stages = []
+    with pytest.raises(BudgetError, match="raise the budget or take a narrower student"):
+        compress(
+            teacher_folder, tiny_corpus, small, tmp_path / "b", compression_cache, 3, 1,
+            lambda what, done, total: stages.append(what),
+        )  # fmt: skip
+    assert "distillation" not in stages
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_empty_corpus_is_refused():
+    with pytest.raises(DataError, match="0 different item texts"):
+        Corpus((), ("prose alone is no catalogue",))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("budget_bytes", ENCODER_BUDGET_BYTES + 1), ("passes", 2), ("seed", 1)]
+)
+def test_settings_have_bounds_and_no_strangers(key, value):
+    with pytest.raises(ValidationError, match=key):
+        CompressionSettings.model_validate({**TINY, key: value})
+
+
+def test_vectors_have_no_nan(compressed, tiny_corpus):
+    vectors = Encoder.load(compressed[0].folder).encode(tiny_corpus.item_texts)
+    assert np.isfinite(vectors).all()
