@@ -45,8 +45,6 @@ def run(arguments: list[str]) -> int:
     """Run the command with these arguments; return its exit code."""
     try:
         outcome = app(arguments, prog_name="pocketfleet", standalone_mode=False)
-    except click.exceptions.Exit as stop:  # typer turns Ctrl-C into an Exit with 130
-        return _interrupted() if stop.exit_code == INTERRUPTED else stop.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _interrupted()
     except click.ClickException as error:
@@ -54,6 +52,8 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except PocketfleetError as error:
         return _complain(str(error), USER_MISTAKE)
+    if outcome == INTERRUPTED:  # what typer makes of Ctrl-C
+        return _interrupted()
     return outcome if isinstance(outcome, int) else 0
 
 
