@@ -31,7 +31,7 @@ check: $(STAMP) ## format, lint, types, floors
 	$(BIN)/lint-imports
 
 bench: $(STAMP) ## measure every claim of benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python -m benchmarks.run_all
 
 clean: ## remove what builds and tests left, but not runs/ and not the cache of downloads
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -18,4 +18,5 @@ def describe_machine() -> str:
                 cpu = line.split(":", 1)[1].strip()
                 break
     today = datetime.now(UTC).date()
-    return f"{today}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {git_commit()}"
+    python = platform.python_version()
+    return f"{today}, {cpu}, {os.cpu_count()} cores, Python {python}, commit {git_commit()}"

@@ -11,7 +11,7 @@ import numpy as np
 from models.compression.curriculum import Curriculum
 from models.compression.neighbours import agreement, nearest, neighbour_agreement
 from models.compression.report import Figure, ParityFigures
-from models.encoder import Encoder, open_session, run_graph
+from models.encoder import open_session, run_graph
 from models.errors import BudgetError
 
 LEAST_INT8_COSINE = 0.95
@@ -59,18 +59,18 @@ def learning_figures(curriculum: Curriculum, vectors: np.ndarray) -> dict[str, F
     return figures
 
 
-def compare_encoders(
-    encoder: Encoder,
-    fp32_graph: bytes,
+def compare_graphs(
+    fp32: bytes,
+    int8: bytes,
     ids: Sequence[list[int]],
     curriculum: Curriculum,
     torch_onnx_max_abs_diff: float,
 ) -> ParityFigures:
-    """Compare the bundle with its fp32 graph and with the teacher, over item texts.
+    """Compare the int8 graph with its fp32 graph and with the teacher, over item texts.
 
     Args:
-        encoder: the finished bundle.
-        fp32_graph: the graph before quantisation.
+        fp32: the serialised graph before quantisation.
+        int8: the one that ships.
         ids: the pieces of every text of the curriculum.
         curriculum: the texts and the teacher's vectors.
         torch_onnx_max_abs_diff: measured at the export.
@@ -79,9 +79,7 @@ def compare_encoders(
         BudgetError: if int8 is not near fp32: bytes were saved at the cost of the sense.
     """
     rows = judged_items(curriculum)
-    small = encoder.encode([curriculum.texts.items[row] for row in rows])
-    session = open_session(fp32_graph)
-    full = np.concatenate([run_graph(session, np.asarray([ids[row]], np.int64)) for row in rows])
+    full, small = (_encode_one_by_one(graph, [ids[row] for row in rows]) for graph in (fp32, int8))
     cosine = float((small * full).sum(axis=1).mean())
     if not cosine >= LEAST_INT8_COSINE:  # also true for NaN
         raise BudgetError(
@@ -97,3 +95,8 @@ def compare_encoders(
         ),
         num_texts=len(rows),
     )
+
+
+def _encode_one_by_one(graph: bytes, texts_ids: Sequence[list[int]]) -> np.ndarray:
+    session = open_session(graph)
+    return np.concatenate([run_graph(session, np.asarray([ids], np.int64)) for ids in texts_ids])

@@ -45,10 +45,10 @@ from models.compression.distillation import (
     encode_ids,
 )
 from models.compression.export import check_parity, export_graph
-from models.compression.judgement import compare_encoders, learning_figures
+from models.compression.judgement import compare_graphs, learning_figures
 from models.compression.pruning import PruningSettings, Vocabulary, prune
 from models.compression.quantization import graph_parts, quantize
-from models.compression.report import CompressionReport, Figure, StageClock
+from models.compression.report import CompressionReport, Figure, ParityFigures, StageClock
 from models.compression.student import (
     Student,
     StudentSettings,
@@ -58,7 +58,6 @@ from models.compression.student import (
 )
 from models.compression.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
 from models.compression.warm_start import WarmStartSettings, bag_of_words, fit_word_vectors, seat
-from models.encoder import Encoder
 from models.progress import Progress, silent
 from models.seeds import integer_seed
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes
@@ -123,16 +122,14 @@ def compress(
         student = clock.run("student", _student, reader, lessons, words, ids, settings, seed)
         clock.run("distillation", _distillation, student, lessons, ids, settings, seed, progress)
         graph, difference = clock.run("export", _export, student, ids[: lessons.num_items])
-        small = clock.run("quantization", _quantization, graph)
+        small, parity = clock.run("quantization", _quantization, graph, difference, lessons, ids)
         bundle = clock.run("bundle", _bundle, small, reader, words, settings, out, seed)
         report = CompressionReport(
             stages=tuple(clock.rows),
             byte_table=bundle.byte_table(),
             bundle_bytes=bundle.num_bytes,
             budget_bytes=settings.budget_bytes,
-            parity=compare_encoders(
-                Encoder.load(out), graph.SerializeToString(), ids, lessons, difference
-            ),
+            parity=parity,
         )
     report.write(out.with_name(f"{out.name}-report.json"))
     return report
@@ -236,10 +233,18 @@ def _export(
     }
 
 
-def _quantization(graph: ModelProto) -> tuple[ModelProto, dict[str, Figure]]:
+def _quantization(
+    graph: ModelProto, difference: float, lessons: Curriculum, ids: list[list[int]]
+) -> tuple[tuple[ModelProto, ParityFigures], dict[str, Figure]]:
     small = quantize(graph)
-    figures: dict[str, Figure] = {"int8_bytes": small.ByteSize()}
-    return small, {**figures, "shrunk_by": graph.ByteSize() / small.ByteSize()}
+    fp32, int8 = (model.SerializeToString() for model in (graph, small))
+    parity = compare_graphs(fp32, int8, ids, lessons, difference)
+    return (small, parity), {
+        "int8_bytes": small.ByteSize(),
+        "shrunk_by": graph.ByteSize() / small.ByteSize(),
+        "int8_fp32_cosine": parity.int8_fp32_cosine,
+        "item_neighbours": parity.teacher_neighbour_agreement,
+    }
 
 
 def _bundle(

@@ -51,12 +51,8 @@ def test_a_large_catalogue_is_sampled_from_end_to_end(monkeypatch):
 def test_an_encoder_broken_by_quantisation_raises(monkeypatch):
     made = curriculum()
 
-    class Broken:
-        def encode(self, texts):
-            return -made.targets[: len(texts)]
-
-    rows = iter(range(30))
-    monkeypatch.setattr(judgement, "open_session", lambda graph: None)
-    monkeypatch.setattr(judgement, "run_graph", lambda session, ids: made.targets[[next(rows)]])
+    vectors = {"fp32": iter(made.targets), "int8": iter(-made.targets)}
+    monkeypatch.setattr(judgement, "open_session", lambda graph: vectors[graph])
+    monkeypatch.setattr(judgement, "run_graph", lambda session, ids: next(session)[None])
     with pytest.raises(BudgetError, match=r"mean cosine of -1\.000"):
-        judgement.compare_encoders(Broken(), b"", [[2, 3]] * 45, made, 0.0)
+        judgement.compare_graphs("fp32", "int8", [[2, 3]] * 45, made, 0.0)

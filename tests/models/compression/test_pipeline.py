@@ -6,11 +6,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.bundle import ENCODER_BUDGET_BYTES, EncoderBundle
+from models.bundle import ENCODER_BUDGET_BYTES, GRAPH, VOCABULARY, EncoderBundle
 from models.compression.corpus import Corpus
 from models.compression.pipeline import STAGES, CompressionSettings, compress
-from models.encoder import Encoder
+from models.encoder import Encoder, open_session, run_graph
 from models.errors import BudgetError, DataError
+from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_from_bytes
 from tests.models.conftest import TINY
 
 STAGE_NAMES = [
@@ -44,6 +45,20 @@ def test_parity_is_within_tolerance(compressed):
     # Chance is 10 of 29 others.
     assert parity.teacher_neighbour_agreement > 0.5
     assert parity.num_texts == 30
+
+
+def test_the_phone_splits_texts_as_the_student_learnt_them(compressed, tiny_corpus):
+    """The judged vectors are those of the finished encoder: same pieces, same graph."""
+    encoder = Encoder.load(compressed[0].folder)
+    small = encoder.encode(tiny_corpus.item_texts)
+    session = open_session(compressed[0].read(GRAPH))
+    pieces = vocabulary_from_bytes(compressed[0].read(VOCABULARY))
+    tokenizer = build_tokenizer(
+        pieces, TokenizerSettings(True, True, TINY["student"]["max_tokens"])
+    )
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(tiny_corpus.item_texts))]
+    for vector, text in zip(small, ids, strict=True):
+        np.testing.assert_array_equal(vector, run_graph(session, np.asarray([text]))[0])
 
 
 def test_training_does_not_undo_the_warm_start(compressed):
