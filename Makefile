@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.installed
+TESTS := $(VENV)/.installed-dev
 
 # On Linux the package index gives torch with CUDA (several GB). The CPU build:
 #   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -15,30 +16,34 @@ TORCH := torch==2.13.0
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(STAMP) ## fetch data and teacher, compress, federate, compare, and write the report
+run: $(RUNS) ## fetch data and teacher, compress, federate, compare, and write the report
 	$(BIN)/pocketfleet quickstart
 
-test: $(STAMP) ## the test suite (minutes)
+test: $(TESTS) ## the test suite (minutes)
 	$(BIN)/python -m pytest -m "not slow" -q
 
-test-slow: $(STAMP) ## the rest: real Ray, real downloads, real browser
+test-slow: $(TESTS) ## the rest: real Ray, real downloads, real browser
 	$(BIN)/python -m pytest -m slow -q
 
-check: $(STAMP) ## format, lint, types, floors
+check: $(TESTS) ## format, lint, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure every claim of benchmarks/RESULTS.md
+bench: $(TESTS) ## measure every claim of benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run_all
 
 clean: ## remove what builds and tests left, but not runs/ and not the cache of downloads
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-$(STAMP): pyproject.toml
+$(RUNS): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(TESTS): $(RUNS)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	@touch $(STAMP)
+	@touch $@

@@ -126,7 +126,7 @@ def short_queries(
         seed: of the draws.
 
     >>> short_queries(["Heat (1995). Crime"], 1, (3, 3), seed=0)
-    ['1995 crime heat']
+    ['1995 heat crime']
     """
     queries = []
     for item, text in enumerate(item_texts):

@@ -100,10 +100,12 @@ def prune(
         budget_bytes,
     )
     after = build_tokenizer(vocabulary.pieces, reading)
+    words = scores.copy()
+    words[teacher.special_ids] = 0  # [CLS] and [SEP] draw most attention, and are never in doubt
     return vocabulary, {
         "words_before": len(teacher.standard_vocabulary),
         "words_after": len(vocabulary.pieces),
-        "attention_kept": float(scores[vocabulary.teacher_ids].sum() / scores.sum()),
+        "attention_kept": float(words[vocabulary.teacher_ids].sum() / words.sum()),
         "embedding_bytes": row_bytes * len(vocabulary.pieces),
         "vocabulary_bytes": sum(line_bytes(piece) for piece in vocabulary.pieces),
         **splitting_figures(texts, before, after),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.device_package import DevicePackage
+from clients.device_package import MANIFEST_RESERVE_BYTES, DevicePackage, write_package
 from clients.serving import Phone
 from models.bundle import EncoderBundle
 from models.seeds import generator
@@ -152,6 +152,27 @@ def test_the_phone_in_the_report_is_the_phone_of_the_comparison(finished):
         state = phone.ranker.state(history, private, np.asarray(shard.taste[user]))
         expected = [items[item] for item in phone.ranker.top(state, history, len(example.phone))]
         assert len(set(expected) & set(example.phone)) >= len(expected) - 1
+
+
+def test_vectors_that_did_not_fit_are_encoded_on_demand(finished):
+    """A package with half of the vectors serves the same catalogue: the phone encodes the rest."""
+    package = DevicePackage.open(finished / "run" / "package")
+    _, raw = package.cached_vectors()
+    spent = package.num_bytes - package.byte_table["item vectors"]
+    budget = spent + MANIFEST_RESERVE_BYTES + raw.shape[1] * 2 * NUM_ITEMS // 2
+    small = write_package(
+        finished / "small",
+        finished / "run" / "bundle",
+        package.parameters(),
+        raw,
+        np.arange(NUM_ITEMS),
+        budget_bytes=budget,
+    )
+    items = [line.split(",")[1] for line in (finished / "items.csv").read_text().splitlines()[1:]]
+    whole, half = (Phone.load(each.folder, items) for each in (package, small))
+    assert whole.num_encoded == 0
+    assert 0 < half.num_encoded < NUM_ITEMS
+    np.testing.assert_allclose(half.ranker.items, whole.ranker.items, atol=5e-3)
 
 
 def test_a_second_run_keeps_the_bundle_and_finds_the_same_figures(finished, capsys):
