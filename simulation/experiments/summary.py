@@ -4,8 +4,10 @@ Every sentence with a number in it is built from that number here; none is writt
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from simulation.reporting import model as tree
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 
+F = TypeVar("F", int, float | int | str)
 PRIMARY: tree.MetricName = "ndcg@10"
 CONTRASTS = (
     (FEDERATED, STATIC),
@@ -114,9 +117,9 @@ class Summary:
             num_users=interactions.num_users,
             num_items=interactions.num_items,
             num_events=interactions.num_events,
-            split_rule=parts.rule,
+            split_rule=parts.rule[0].upper() + parts.rule[1:] + ".",
             tied_users=parts.tied_users,
-            intake=interactions.intake.as_dict(),
+            intake=_spoken(interactions.intake.as_dict()),
             licence=interactions.licence,
             citation=interactions.citation,
             private_text=tree.PrivateText(
@@ -223,7 +226,11 @@ class Summary:
         made = self.outcome.compression
         return tree.Compression(
             stages=tuple(
-                tree.Stage(stage=row.stage, seconds=row.seconds, figures=dict(row.figures))
+                tree.Stage(
+                    stage=row.stage.replace("_", " "),
+                    seconds=row.seconds,
+                    figures=_spoken(row.figures),
+                )
                 for row in made.stages
             ),
             byte_table=tuple(
@@ -231,7 +238,7 @@ class Summary:
             ),
             budget_bytes=made.budget_bytes,
             bundle_bytes=made.bundle_bytes,
-            parity=dataclasses.asdict(made.parity),
+            parity=_spoken(dataclasses.asdict(made.parity)),
         )
 
     def _latency(self) -> tuple[tree.LatencyRow, ...]:
@@ -314,6 +321,11 @@ class Summary:
                 "they show that the path works, not what real queries are worth.",
             )
         return limits
+
+
+def _spoken(figures: Mapping[str, F]) -> dict[str, F]:
+    """Names for people: "rows_read" reads as "rows read"."""
+    return {name.replace("_", " "): value for name, value in figures.items()}
 
 
 def _interval(bounds: intervals.Interval) -> tree.Interval:
