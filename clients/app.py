@@ -20,7 +20,7 @@ from clients.shard import DeviceShard
 app = ClientApp()
 
 
-@functools.lru_cache(maxsize=128)
+@functools.cache
 def _open(run_folder: str, partition_id: int, num_partitions: int) -> tuple[DeviceJob, DeviceShard]:
     job = DeviceJob.read(Path(run_folder))
     shard = DeviceShard.open(
@@ -32,6 +32,11 @@ def _open(run_folder: str, partition_id: int, num_partitions: int) -> tuple[Devi
         read_private_text=job.read_private_text,
     )
     return job, shard
+
+
+def forget_shards() -> None:
+    """Close all shards: the next message opens its files anew."""
+    _open.cache_clear()
 
 
 def _node(context: Context) -> tuple[DeviceJob, DeviceShard]:

@@ -4,23 +4,27 @@
       bundle/            the encoder bundle, with its own manifest and budget (1,910,000 B)
       recommender.npz    shared parameters by name, float32, no pickle
       item_text.npy      (C, text_dim) float16 raw text vectors of the first C items
-      package.json       counts, the items that are cached, bytes per part
+      package.json       counts, the items that are cached, sha256 of the two files above
 
-Vectors that do not fit the budget are left out, least popular items first, and encoded on demand.
+Vectors that do not fit the budget are left out, least popular items first, and the phone encodes
+those items when it loads the package.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import PACKAGE_BUDGET_BYTES
 from models.errors import BudgetError, DataError
+from models.files import replace_folder
 
 BUNDLE = "bundle"
 RECOMMENDER = "recommender.npz"
@@ -38,11 +42,13 @@ class DevicePackage:
 
     Attributes:
         folder: where it lies.
+        num_items: N, the catalogue it was made for.
         num_cached: C, how many items have their vector in it.
         byte_table: part -> bytes; adds up to all files of the folder.
     """
 
     folder: Path
+    num_items: int
     num_cached: int
     byte_table: dict[str, int]
 
@@ -53,18 +59,20 @@ class DevicePackage:
 
     @classmethod
     def open(cls, folder: Path) -> "DevicePackage":
-        """Open a package.
+        """Open a package and check its hashes.
 
         Raises:
-            DataError: if it is not a whole package.
+            DataError: if it is not a whole, undamaged package.
         """
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise DataError(f"{folder} is no device package (no {MANIFEST})")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _manifest(folder)
         if content.get("format") != PACKAGE_FORMAT:
-            raise DataError(f"{path} has format {content.get('format')}, wanted {PACKAGE_FORMAT}")
-        return cls(folder, int(content["num_cached"]), _byte_table(folder))
+            found = content.get("format")
+            raise DataError(f"{folder / MANIFEST} has format {found}, wanted {PACKAGE_FORMAT}")
+        for name, wanted in content["sha256"].items():
+            path = folder / name
+            if not path.is_file() or _sha256(path) != wanted:
+                raise DataError(f"{path} is missing or damaged: install the package again")
+        return cls(folder, content["num_items"], content["num_cached"], _byte_table(folder))
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
         """The recommender's shared parameters by name."""
@@ -73,7 +81,7 @@ class DevicePackage:
 
     def cached_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Item indices (C,) and their raw text vectors (C, text_dim)."""
-        content = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        content = _manifest(self.folder)
         vectors = np.load(self.folder / ITEM_TEXT, allow_pickle=False)
         cached = content["cached_items"]
         items = np.arange(self.num_cached) if cached == "all" else np.asarray(cached)
@@ -117,13 +125,27 @@ def write_package(
             "num_items": len(item_text),
             "num_cached": len(cached),
             "cached_items": "all" if everything else cached.tolist(),
+            "sha256": {name: _sha256(staging / name) for name in (RECOMMENDER, ITEM_TEXT)},
         }
         (staging / MANIFEST).write_text(json.dumps(content) + "\n", encoding="utf-8")
         if folder.exists():
-            DevicePackage.open(folder)  # only a package is ever replaced
-            shutil.rmtree(folder)
-        staging.replace(folder)
+            _manifest(folder)  # only a package is ever replaced
+        replace_folder(staging, folder)
     return DevicePackage.open(folder)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} is no device package (no {MANIFEST})")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}): install the package again") from error
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _fitting(

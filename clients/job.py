@@ -5,7 +5,7 @@ Written by the simulator into the run folder; the cloud never reads it.
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import DataError
 from models.recommender import RecommenderSettings
@@ -49,4 +49,7 @@ class DeviceJob(BaseModel):
                 f"no {DEVICE_JOB_FILE} in run-folder '{run_folder}': start through "
                 "`pocketfleet simulate`, or pass --run-config 'run-folder=\"/absolute/path\"'"
             )
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise DataError(f"{path} is damaged or of another version: prepare it again") from error

@@ -1,8 +1,9 @@
 """What a phone does to its update before anybody sees it.
 
-Formal guarantee of `clip`: every row leaves with an L2 norm of at most `clip_norm`, whatever was in
-it, so one device moves a sum by at most `clip_norm`. The whole update is measured, id residuals
-included, not one tensor at a time.
+Formal guarantee of `clip`: every row leaves with an L2 norm of at most `clip_norm`, up to float32
+rounding (a relative 1e-6), whatever was in it; a row that is not finite leaves as zeros. So one
+device moves a sum by at most `clip_norm`. The whole update is measured, id residuals included, not
+one tensor at a time.
 """
 
 import torch
@@ -24,5 +25,8 @@ def clip(updates: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
     ([0.6, 0.8], [5.0, 0.0])
     """
     norms = torch.linalg.vector_norm(updates, dim=1)
+    finite = torch.isfinite(norms).unsqueeze(1)
+    updates = torch.where(finite, updates, 0.0)
     factors = (clip_norm / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
-    return updates * factors.unsqueeze(1), norms
+    factors = torch.where(finite, factors.unsqueeze(1), 0.0)
+    return updates * factors, norms

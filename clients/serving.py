@@ -3,13 +3,14 @@
     phone = Phone.load(package, catalogue)
     phone.recommend(history, notes, taste, count=10)
 
-The phone keeps the text vectors of the catalogue in memory: those that came in the package, and
-those it had to encode itself. What its user writes is encoded here and goes nowhere else.
+The phone keeps two sorts of vectors in memory: those of the catalogue (from the package, or encoded
+when it is loaded) and those of what its user wrote. A request encodes only what is new. What the
+user writes goes nowhere else.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from clients.device_package import BUNDLE, DevicePackage
 from models.encoder import Encoder
+from models.errors import DataError
 from models.ranker import Ranker
 from models.text_space import TextSpace
 
@@ -47,12 +49,14 @@ class Phone:
         ranker: the recommender.
         space: where texts are placed.
         num_encoded: items whose vectors were not in the package and were encoded here.
+        written: vectors of what the user wrote so far, by text.
     """
 
     encoder: Encoder
     ranker: Ranker
     space: TextSpace
     num_encoded: int
+    written: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, catalogue: Sequence[str]) -> "Phone":
@@ -63,9 +67,14 @@ class Phone:
             catalogue: (N,) item texts; only those without a cached vector are encoded.
 
         Raises:
-            DataError: if package or bundle are damaged.
+            DataError: if package or bundle are damaged, or the catalogue is another one.
         """
         package = DevicePackage.open(folder)
+        if len(catalogue) != package.num_items:
+            raise DataError(
+                f"the package {folder} is for a catalogue of {package.num_items} items, got "
+                f"{len(catalogue)}: install the package of this catalogue"
+            )
         encoder = Encoder.load(folder / BUNDLE)
         cached, vectors = package.cached_vectors()
         raw = np.zeros((len(catalogue), encoder.vector_size), dtype=np.float32)
@@ -85,12 +94,15 @@ class Phone:
             num_events: T, length of the history.
 
         Returns:
-            (T, text_dim), zero where nothing was written.
+            (T, text_dim), zero where nothing was written or it is too long ago to matter.
         """
         vectors = np.zeros((num_events, self.encoder.vector_size), dtype=np.float32)
-        if private_texts:
-            raw = self.encoder.encode(list(private_texts.values()))
-            vectors[list(private_texts)] = self.space.place(raw)
+        for place, text in private_texts.items():
+            if place < num_events - self.ranker.max_history:
+                continue  # too long ago: the ranker does not look there
+            if text not in self.written:
+                self.written[text] = self.space.place(self.encoder.encode([text]))[0]
+            vectors[place] = self.written[text]
         return vectors
 
     def recommend(

@@ -19,6 +19,7 @@
 Partition k of K is a contiguous stretch of devices, so K is free to change between runs.
 """
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,6 @@ from models.errors import DataError
 from models.histories import Histories
 
 WORLD_FORMAT = 1
-COLUMNS = ("offsets", "item", "time_s", "value", "held_out", "tier", "private_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,10 @@ class WorldManifest:
             raise DataError(
                 f"{world} holds no world (no manifest.json): run `pocketfleet world build`"
             )
-        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}): build the world again") from error
         if content.get("format") != WORLD_FORMAT:
             raise DataError(
                 f"{path} has format {content.get('format')}, this version reads {WORLD_FORMAT}: "
@@ -81,6 +84,13 @@ def column(folder: Path, name: str) -> NDArray:
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read column {path}: {error}; build the world again") from error
     return mapped
+
+
+def private_texts(world: Path) -> list[str]:
+    """What the users of a world wrote, in order of `private_row`; only phones may call this."""
+    ends = column(world, "private_text_offsets")
+    raw = column(world, "private_text").tobytes()
+    return [raw[start:end].decode("utf-8") for start, end in itertools.pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,10 @@ class DeviceShard:
         histories = Histories(
             offsets - offsets[0], column(world, "item")[events], private_row, private_vectors
         )
-        personal = np.lib.format.open_memmap(taste, mode="r+")
+        try:
+            personal = np.lib.format.open_memmap(taste, mode="r+")
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot open the personal parameters {taste}: {error}") from error
         return cls(
             first_device=first,
             histories=histories,

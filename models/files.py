@@ -39,6 +39,22 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def replace_folder(staging: Path, target: Path) -> None:
+    """Put a finished folder in the place of another one.
+
+    The old one is moved aside before it is deleted, so a stop at any moment leaves either the old
+    folder or the new one under the name, never a half of one.
+
+    Args:
+        staging: the finished folder, in the same parent folder as `target` or below it.
+        target: the name it takes; what is there goes.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-old-", dir=target.parent) as aside:
+        if target.exists():
+            target.replace(Path(aside) / target.name)
+        staging.replace(target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with write_whole(path) as file:

@@ -45,6 +45,16 @@ class Histories:
         """How many events each user has, (U,)."""
         return np.diff(self.offsets)
 
+    def private_of(self, user: int) -> NDArray[np.float32] | None:
+        """Vectors of what one user wrote with each event, (T, text_dim), 0 where nothing."""
+        if self.private_row is None or self.private_vectors is None:
+            return None
+        rows = np.asarray(self.private_row[self.offsets[user] : self.offsets[user + 1]])
+        vectors = np.zeros((len(rows), self.private_vectors.shape[1]), dtype=np.float32)
+        written = rows != NO_PRIVATE_TEXT
+        vectors[written] = self.private_vectors[rows[written]]
+        return vectors
+
     def seen(self, users: NDArray[np.integer], num_items: int) -> NDArray[np.bool_]:
         """Which items each of these users has interacted with in training, (B, N)."""
         seen = np.zeros((len(users), num_items), dtype=np.bool_)

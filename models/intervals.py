@@ -68,9 +68,14 @@ class PairedBootstrap:
         """Interval of mean(a) - mean(b), both (U,) over the same users in the same order."""
         return self._interval(float(a.mean() - b.mean()), self._means(a - b))
 
-    def ratio(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval:
-        """Interval of mean(a) / mean(b); NaN when b is zero for everybody."""
-        if not b.any():
-            return Interval(float("nan"), float("nan"), float("nan"))
-        below = np.maximum(self._means(b), np.finfo(np.float64).tiny)
-        return self._interval(float(a.mean() / b.mean()), self._means(a) / below)
+    def ratio(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval | None:
+        """Interval of mean(a) / mean(b), or None where it cannot be told.
+
+        It cannot when b is zero for so many users that replicates divide by zero more often than
+        the tail of the interval allows; rarer ones are left out.
+        """
+        below = self._means(b)
+        usable = below > 0.0
+        if not b.any() or (~usable).mean() > (1.0 - self.confidence) / 2.0:
+            return None
+        return self._interval(float(a.mean() / b.mean()), self._means(a)[usable] / below[usable])

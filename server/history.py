@@ -36,6 +36,7 @@ class RoundRow:
         update_norm: mean L2 norm of their updates before clipping, or None.
         bytes_down: by all invited devices together.
         bytes_up: by all reporting devices together.
+        smallest_sum: devices in the smallest sum that one node sent; 1 lays a device's update open.
         seconds: time on this machine.
         start_s: virtual start of the round.
         duration_s: virtual length of the round.
@@ -51,6 +52,7 @@ class RoundRow:
     update_norm: float | None
     bytes_down: int
     bytes_up: int
+    smallest_sum: int | None
     seconds: float
     start_s: float
     duration_s: float
@@ -61,7 +63,7 @@ class RoundRow:
     def before_training(cls, evaluated: EvalReply) -> "RoundRow":
         """Round 0: where the run starts from."""
         metrics, tiers = _means(evaluated)
-        return cls(0, 0, 0, 0, None, None, 0, 0, 0.0, 0.0, 0.0, metrics, tiers)
+        return cls(0, 0, 0, 0, None, None, 0, 0, None, 0.0, 0.0, 0.0, metrics, tiers)
 
     @classmethod
     def of(
@@ -69,6 +71,7 @@ class RoundRow:
         round_number: int,
         cohort: Cohort,
         reply: TrainReply,
+        smallest_sum: int | None,
         evaluated: EvalReply | None,
         seconds: float,
     ) -> "RoundRow":
@@ -85,6 +88,7 @@ class RoundRow:
             update_norm=reply.norm_sum / devices if devices else None,
             bytes_down=size * len(cohort.invited),
             bytes_up=size * devices,
+            smallest_sum=smallest_sum,
             seconds=seconds,
             start_s=cohort.start_s,
             duration_s=cohort.duration_s,
@@ -111,8 +115,12 @@ class History:
 
     def append(self, row: RoundRow) -> None:
         """Add a round."""
-        with (self.folder / HISTORY_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
+        path = self.folder / HISTORY_FILE
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror}; free some space") from error
 
     def rows(self) -> list[dict[str, Any]]:
         """All rounds so far, as they stand in the file.
@@ -123,8 +131,10 @@ class History:
         path = self.folder / HISTORY_FILE
         if not path.is_file():
             raise DataError(f"no {HISTORY_FILE} in {self.folder}: the run has not started")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}): run again") from error
 
     def write_final(self, parameters: NDArray[np.float32]) -> None:
         """Write the final parameters: the file says that the run is whole."""
@@ -140,7 +150,10 @@ class History:
         path = self.folder / FINAL_FILE
         if not path.is_file():
             raise DataError(f"no {FINAL_FILE} in {self.folder}: the run did not end")
-        final: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        try:
+            final: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): run again") from error
         return final
 
 

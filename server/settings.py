@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clients.protocol.messages import LocalTraining
 from models.errors import DataError, SettingsError
@@ -31,7 +31,12 @@ class ServerOptimizerSettings(BaseModel):
     rate: float = Field(gt=0, le=10, description="server rate (eta in Reddi et al.)")
     beta1: float = Field(ge=0, lt=1, description="decay of the first moment (fedadam)")
     beta2: float = Field(ge=0, lt=1, description="decay of the second moment (fedadam)")
-    tau: float = Field(gt=0, description="adaptivity: added to the root of the second moment")
+    tau: float = Field(
+        ge=1e-3,
+        le=1.0,
+        description="adaptivity, added to the root of the second moment; a smaller one would blow "
+        "rounding up until engines differ",
+    )
 
 
 class Federation(BaseModel):
@@ -98,4 +103,7 @@ class ServerJob(BaseModel):
                 f"no {SERVER_JOB_FILE} in run-folder '{run_folder}': start through "
                 "`pocketfleet simulate`, or pass --run-config 'run-folder=\"/absolute/path\"'"
             )
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise DataError(f"{path} is damaged or of another version: prepare it again") from error

@@ -102,22 +102,25 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
     for round_number in range(1, federation.rounds + 1):
         started = time.perf_counter()
         cohort = cohorts.cohort(round_number)
-        reply = train_round(nodes, job, state, cohort, round_number)
+        replies = train_round(nodes, job, state, cohort, round_number)
+        reply = sum(replies, start=TrainReply.nothing(job.num_parameters))
         if reply.num_devices:
             state = optimizer.step(state, reply.update_sum / reply.num_devices)
         last = round_number == federation.rounds
         due = last or round_number % federation.evaluate_every == 0
         evaluated = evaluate_round(nodes, job, state) if due else None
+        smallest = min((each.num_devices for each in replies), default=None)
         seconds = time.perf_counter() - started
-        history.append(RoundRow.of(round_number, cohort, reply, evaluated, seconds))
+        row = RoundRow.of(round_number, cohort, reply, smallest, evaluated, seconds)
+        history.append(row)
     history.write_final(state.as_sent())
     return state.as_sent()
 
 
 def train_round(
     nodes: Nodes, job: ServerJob, state: ServerState, cohort: Cohort, round_number: int
-) -> TrainReply:
-    """Let the cohort's reporting devices train; return the sum over all of them."""
+) -> list[TrainReply]:
+    """Let the cohort's reporting devices train; return what each node replied, by partition."""
     num_nodes = job.federation.num_nodes
     tasks = {}
     for partition in range(num_nodes):
@@ -126,15 +129,15 @@ def train_round(
         if len(mine):
             task = TrainTask(state.as_sent(), mine, round_number, job.federation.training)
             tasks[partition] = task.to_record()
-    total = TrainReply.nothing(job.num_parameters)
-    for content in nodes.ask(tasks, MessageType.TRAIN, str(round_number)):
-        total = total + TrainReply.from_record(content, job.num_parameters)
-    if total.num_devices != len(cohort.reported):
+    contents = nodes.ask(tasks, MessageType.TRAIN, str(round_number))
+    replies = [TrainReply.from_record(content, job.num_parameters) for content in contents]
+    counted = sum(reply.num_devices for reply in replies)
+    if counted != len(cohort.reported):
         raise EngineError(
-            f"round {round_number}: {total.num_devices} devices are in the sums, "
+            f"round {round_number}: {counted} devices are in the sums, "
             f"{len(cohort.reported)} were asked; the nodes hold another world than the plan"
         )
-    return total
+    return replies
 
 
 def evaluate_round(nodes: Nodes, job: ServerJob, state: ServerState) -> EvalReply:

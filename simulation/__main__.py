@@ -1,10 +1,21 @@
 """The `pocketfleet` command.
 
 Every mistake a user can mend ends in one line on stderr and an exit code that is not 0: 2 for a
-wrong setting, option or file, 130 for Ctrl-C. Anything else is a bug and shows its stack trace.
+wrong setting, option or file, and for what the operating system refuses; 130 for Ctrl-C, 143 for
+SIGTERM; 1 when the reader of our output has left. Anything else is a bug and shows its stack trace.
+
+Nothing heavy is imported here or at the top of a verb's module: `--help` answers at once, and
+`doctor` can say what is wrong with a torch that does not load.
 """
 
+import errno
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 import typer
@@ -33,7 +44,9 @@ app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
 app.command()(doctor.doctor)
 
-USER_MISTAKE, INTERRUPTED = 2, 130
+READER_LEFT, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main() -> None:
@@ -43,30 +56,88 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments; return its exit code."""
+    with _sigterm_as_ctrl_c() as terminated:
+        code = _run(arguments)
+    if code == INTERRUPTED:
+        by, code = ("SIGTERM", TERMINATED) if terminated.is_set() else ("Ctrl-C", INTERRUPTED)
+        _complain(
+            f"stopped by {by}; the run folder is marked as interrupted, run it again to repeat"
+        )
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        outcome = app(arguments, prog_name="pocketfleet", standalone_mode=False)
+        # `obj` is what `command_line` reads: the arguments as they were given.
+        outcome = app(arguments, prog_name="pocketfleet", standalone_mode=False, obj=arguments)
+        sys.stdout.flush()  # here, not at Python's exit, where nobody could catch its error
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _interrupted()
+        return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except PocketfleetError as error:
-        return _complain(str(error), USER_MISTAKE)
-    if outcome == INTERRUPTED:  # what typer makes of Ctrl-C
-        return _interrupted()
-    return outcome if isinstance(outcome, int) else 0
+        return _complain(str(error))
+    except BrokenPipeError:
+        return _leave_the_pipe()
+    except OSError as error:
+        return _complain(_explain(error))
+    return outcome if isinstance(outcome, int) else 0  # typer makes 130 of Ctrl-C
 
 
-def _interrupted() -> int:
-    message = "stopped by Ctrl-C; the run folder is marked as interrupted, run it again to repeat"
-    return _complain(message, INTERRUPTED)
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[threading.Event]:
+    """Let SIGTERM (`timeout`, schedulers) unwind the program as Ctrl-C does.
+
+    Python's own way is to end at once, without a `finally`: the run folder would say "running" for
+    ever and the engines would live on. A second SIGTERM does not disturb the clearing up. A handler
+    that somebody else has set is left alone, and only the main thread may set one.
+
+    Yields:
+        an event that tells whether SIGTERM came.
+    """
+    came = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not came.is_set():
+            came.set()
+            raise KeyboardInterrupt("SIGTERM")
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield came
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _complain(message: str, code: int) -> int:
+def _explain(error: OSError) -> str:
+    """One line: what the operating system refused, for which file, and what helps."""
+    what = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    where = f": {error.filename}" if error.filename is not None else ""
+    if error.errno in _FULL_DISK:
+        cure = "free some space and run again"
+    elif error.errno in _NOT_ALLOWED:
+        cure = "check its permissions, or choose another place"
+    else:
+        cure = "check the path, the disk and the network, then run again"
+    return f"{what}{where}; {cure}"
+
+
+def _leave_the_pipe() -> int:
+    """The reader of our stdout is gone (`| head`): say nothing, also not while Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_LEFT
+
+
+def _complain(message: str) -> int:
     console = Console(stderr=True, soft_wrap=True)
     console.print("pocketfleet: ", end="", style="bold red")
     console.print(message, highlight=False, markup=False)
-    return code
+    return USER_MISTAKE
 
 
 if __name__ == "__main__":

@@ -13,29 +13,43 @@
 never taken for a whole one.
 """
 
+import contextlib
 import importlib.metadata
 import platform
+import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import DataError
 from models.files import write_json, write_text
-from simulation.settings import Settings
+
+if TYPE_CHECKING:  # settings know every floor and load torch with it; `doctor` must do without
+    from simulation.settings import Settings
 
 PACKAGES = ("pocketfleet", "torch", "transformers", "flwr", "onnxruntime", "numpy")
 Status = Literal["running", "complete", "failed", "interrupted"]
 
 
 class RunRecord(BaseModel):
-    """What `run.json` says."""
+    """What `run.json` says.
+
+    Attributes:
+        verb: what was run.
+        command: the command line that asked for it, "" when a program did.
+        seed: the seed of the settings.
+        status: how far it came.
+        created: when it began, UTC.
+        commit: of the source tree.
+        versions: of Python and the packages that a result depends on.
+        reason: why it did not end well, else "".
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,12 +119,14 @@ class RunFolder:
         except (OSError, ValidationError) as error:
             raise DataError(f"{self.path} is no run folder: {path} cannot be read") from error
 
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The resolved settings of the run.
 
         Raises:
             DataError: if they are missing or of another version.
         """
+        from simulation.settings import Settings
+
         path = self.path / "settings.json"
         try:
             return Settings.model_validate_json(path.read_text(encoding="utf-8"))
@@ -119,26 +135,22 @@ class RunFolder:
 
 
 @contextmanager
-def running(path: Path, verb: str, settings: Settings) -> Iterator[RunFolder]:
+def running(path: Path, verb: str, settings: "Settings", command: str = "") -> Iterator[RunFolder]:
     """Open a run folder; what happens inside decides its status.
 
     Args:
         path: the folder; it may hold an earlier run, which is then run again in place.
         verb: what is run.
         settings: the resolved settings.
+        command: the command line that asks for it, "" when a program does.
 
     Raises:
-        DataError: if the folder holds files that are no run.
+        DataError: if the folder holds files that are no run, or cannot be written.
     """
-    folder = RunFolder(path.resolve())
-    if folder.path.is_file():
-        raise DataError(f"{path} is a file: name a folder with --out")
-    strangers = folder.path.is_dir() and any(folder.path.iterdir())
-    if strangers and not (folder.path / "run.json").is_file():
-        raise DataError(f"{path} holds files that are no run: name another folder with --out")
+    folder = _claim(path)
     record = RunRecord(
         verb=verb,
-        command=" ".join(["pocketfleet", *sys.argv[1:]]),
+        command=command,
         seed=settings.seed,
         status="running",
         created=datetime.now(UTC),
@@ -147,17 +159,47 @@ def running(path: Path, verb: str, settings: Settings) -> Iterator[RunFolder]:
         reason="",
     )
     _write(folder, record)
-    write_text(folder.path / "settings.json", settings.model_dump_json(indent=2) + "\n")
     try:
+        write_text(folder.path / "settings.json", settings.model_dump_json(indent=2) + "\n")
+        _remove_report(folder)
         yield folder
-    except KeyboardInterrupt:
-        _write(folder, record.model_copy(update={"status": "interrupted", "reason": "Ctrl-C"}))
+    except KeyboardInterrupt as stop:
+        _write_broken(folder, record, "interrupted", str(stop) or "Ctrl-C")
         raise
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
-        _write(folder, record.model_copy(update={"status": "failed", "reason": reason}))
+        _write_broken(folder, record, "failed", f"{type(error).__name__}: {error}")
         raise
     _write(folder, record.model_copy(update={"status": "complete"}))
+
+
+def _claim(path: Path) -> RunFolder:
+    """The run folder at a path: a new one, an empty one, or one with an earlier run."""
+    folder = RunFolder(path.resolve())
+    if folder.path.is_file():
+        raise DataError(f"{path} is a file: name a folder with --out")
+    strangers = folder.path.is_dir() and any(folder.path.iterdir())
+    if strangers and not (folder.path / "run.json").is_file():
+        raise DataError(f"{path} holds files that are no run: name another folder with --out")
+    return folder
+
+
+def _remove_report(folder: RunFolder) -> None:
+    """Remove an earlier run's report: should this run break, nobody takes it for this one's."""
+    try:
+        shutil.rmtree(folder.report)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise DataError(
+            f"cannot remove the earlier report {folder.report}: {error.strerror}; "
+            "remove it yourself, or name another folder with --out"
+        ) from error
+
+
+def _write_broken(folder: RunFolder, record: RunRecord, status: Status, reason: str) -> None:
+    """Note how a run broke; when even that fails, what broke the run is the better thing to say."""
+    with contextlib.suppress(DataError, OSError):
+        _write(folder, record.model_copy(update={"status": status, "reason": reason}))
 
 
 def _write(folder: RunFolder, record: RunRecord) -> None:

@@ -1,12 +1,14 @@
 """Settings of a run: one preset file, overrides on top, checked before anything starts.
 
     quickstart.toml  <-  extends  <-  a user's my.toml  <-  --set federation.rounds=50
+    runs/mine/settings.json, whole, to repeat a run     <-  --set seed=2
 
 Every number a run may change has one home: a preset. The settings classes give types and bounds,
 never a second set of defaults; each floor declares its own, and this file puts them together. A
 preset may say `extends = "quickstart"` and hold only what differs.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -36,6 +38,9 @@ class TextSettings(BaseModel):
         min_length=1, description='"all-MiniLM-L6-v2" (fetched), or a Hugging Face folder or id'
     )
     prose_sentences: int = Field(ge=0, description="general sentences beside the item texts")
+    threads: int = Field(
+        ge=1, le=64, description="torch threads of the compression; the bundle depends on them"
+    )
 
 
 class ComparisonSettings(BaseModel):
@@ -84,13 +89,14 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
     """Read a preset, put overrides on top, and check the whole.
 
     Args:
-        preset: a name from `preset_names`, or the path of a TOML file.
+        preset: a name from `preset_names`, the path of a TOML file, or of the settings.json of a
+            run that is to be repeated.
         overrides: each "section.key=value", the value in TOML ("3", "0.1", "true"); anything that
             is no TOML value is taken as a string.
 
     Raises:
-        SettingsError: if the preset is missing or no TOML, or a key or value is wrong; the message
-            names the key and what is allowed.
+        SettingsError: if the preset is missing, unreadable or broken, or a key or value is wrong;
+            the message names the key and what is allowed.
     """
     tree = _read(preset, seen=())
     for override in overrides:
@@ -115,20 +121,33 @@ def _read(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _parse(preset: str) -> dict[str, Any]:
-    if preset in preset_names():
-        content = (resources.files("simulation.presets") / f"{preset}.toml").read_bytes()
-    else:
-        path = Path(preset)
-        if path.suffix != ".toml" or not path.is_file():
-            raise SettingsError(
-                f"there is no preset '{preset}': choose one of {', '.join(preset_names())}, "
-                "or give the path of a .toml file"
-            )
-        content = path.read_bytes()
+    kind = "JSON" if Path(preset).suffix == ".json" else "TOML"
     try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"preset {preset} is no TOML: {error}") from error
+        text = _content(preset).decode("utf-8")
+        tree = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"preset {preset} is no {kind}: {error}") from error
+    if not isinstance(tree, dict):
+        raise SettingsError(f"preset {preset} holds no settings: give a run's settings.json")
+    return tree
+
+
+def _content(preset: str) -> bytes:
+    """The bytes of a preset that comes with the product, or of a user's file."""
+    if preset in preset_names():
+        return (resources.files("simulation.presets") / f"{preset}.toml").read_bytes()
+    path = Path(preset)
+    if path.suffix not in {".toml", ".json"} or not path.exists():
+        raise SettingsError(
+            f"there is no preset '{preset}': choose one of {', '.join(preset_names())}, "
+            "or give the path of a .toml file or of a run's settings.json"
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read preset {preset}: {error.strerror}; give the path of a file you may read"
+        ) from error
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ SEED = 7
 
 RECOMMENDER = RecommenderSettings(dim=8, num_heads=2, max_history=6)
 TIERS = WorldSettings(
+    reference_step_s=0.01,
     tiers=(
         Tier(
             name="low",
@@ -47,7 +48,7 @@ TIERS = WorldSettings(
             up_mbit_per_s=10,
             dropout=0.0,
         ),
-    )
+    ),
 )
 
 

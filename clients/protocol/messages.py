@@ -3,8 +3,10 @@
     cloud  -- TrainTask -->  node   -- TrainReply -->  cloud      sums over the node's devices
     cloud  -- EvalTask  -->  node   -- EvalReply  -->  cloud      metric sums per tier
 
-A node is a shard of devices; what it replies are sums over those that took part, never a row, a
-text, a vector or a metric of one device. `Personal` parameters have no codec here, on purpose.
+A node is a shard of devices; what it replies are sums over those that took part, never a row or a
+text. `Personal` parameters have no codec here, on purpose. A sum over one device *is* that device:
+the server's history keeps the size of the smallest sum of each round, and only secure aggregation
+will hide a sum that is too small.
 
 A reply is checked when it is read: a wrong shape or a number that is not finite raises, so that it
 cannot poison a sum.
@@ -132,9 +134,15 @@ class TrainReply:
                 f"the task wants ({num_parameters},): cloud and node run different recommenders"
             )
         sums = record["sums"]
-        if not (np.isfinite(update_sum).all() and np.isfinite(sums["loss_sum"])):
+        scalars = [sums["loss_sum"], sums["norm_sum"]]
+        if not (np.isfinite(update_sum).all() and np.isfinite(scalars).all()):
             raise EngineError(
                 "a train reply is not finite (NaN or infinity): lower federation.training.rate"
+            )
+        if not 0 <= sums["num_clipped"] <= sums["num_devices"]:
+            raise EngineError(
+                f"a train reply says {sums['num_clipped']} of {sums['num_devices']} devices were "
+                "clipped: the node counts wrongly"
             )
         return cls(
             update_sum,
@@ -204,7 +212,7 @@ class EvalReply:
         """Read what `to_record` wrote."""
         sums: dict[SumKey, MetricSums] = {}
         for name, metrics in record.metric_records.items():
-            tier, protocol = name.split("/")
+            tier, protocol = name.rsplit("/", 1)
             values = {key: float(value) for key, value in metrics.items() if key != "num_users"}
             sums[tier, protocol] = MetricSums(values, int(metrics["num_users"]))
         return cls(sums)

@@ -5,13 +5,17 @@ and notes go to stderr in either case.
 """
 
 import json
+import shlex
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import click
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -58,7 +62,7 @@ class Voice:
     def progress(self) -> Iterator[Report]:
         """Progress bars in a terminal; a line now and then where there is none."""
         if not self._notes.is_terminal:
-            yield self._plain_progress()
+            yield _Lines(self.note)
             return
         columns = (
             SpinnerColumn(),
@@ -69,32 +73,81 @@ class Voice:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._notes, transient=True) as bars:
-            tasks: dict[str, TaskID] = {}
+            yield _Bars(bars)
 
-            def report(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total or None)
-                bars.update(tasks[what], completed=done, total=total or None)
-                if total and done >= total:
-                    bars.remove_task(tasks.pop(what))
-                    bars.console.print(f"  done: {what}", style="dim", highlight=False)
 
-            yield report
+class _Listener(ABC):
+    """Hears several threads, one at a time, and tells the end of each piece of work once."""
 
-    def _plain_progress(self) -> Report:
-        """For logs: the beginning and the end of each piece of work, and a line now and then."""
-        last: dict[str, float] = {}
-        ended: set[str] = set()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: set[str] = set()
 
-        def report(what: str, done: int, total: int) -> None:
-            over = bool(total) and done >= total
-            if over and what in ended:
+    def __call__(self, what: str, done: int, total: int) -> None:
+        with self._lock:
+            if not total or done < total:
+                self._show(what, done, total)
                 return
-            now = time.monotonic()
-            if over or now - last.get(what, float("-inf")) >= PLAIN_EVERY_S:
-                last[what] = now
-                if over:
-                    ended.add(what)
-                self.note(f"{what}: {done}/{total}" if total else what)
+            self._close(what)
+            if what not in self._ended:
+                self._ended.add(what)
+                self._tell_end(what, total)
 
-        return report
+    @abstractmethod
+    def _show(self, what: str, done: int, total: int) -> None:
+        """Work goes on."""
+
+    @abstractmethod
+    def _close(self, what: str) -> None:
+        """Work has ended, perhaps not for the first time: show no more of it."""
+
+    @abstractmethod
+    def _tell_end(self, what: str, total: int) -> None:
+        """Work has ended for the first time."""
+
+
+class _Bars(_Listener):
+    """For terminals: a bar for each piece of work that goes on, a line for each that has ended."""
+
+    def __init__(self, bars: Progress) -> None:
+        super().__init__()
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total or None)
+        self._bars.update(self._tasks[what], completed=done, total=total or None)
+
+    def _close(self, what: str) -> None:
+        if what in self._tasks:
+            self._bars.remove_task(self._tasks.pop(what))
+
+    def _tell_end(self, what: str, total: int) -> None:
+        self._bars.console.print(f"  done: {what}", style="dim", highlight=False, markup=False)
+
+
+class _Lines(_Listener):
+    """For logs: the beginning and the end of each piece of work, and a line now and then."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self._note = note
+        self._last: dict[str, float] = {}
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last.get(what, float("-inf")) >= PLAIN_EVERY_S:
+            self._last[what] = now
+            self._note(f"{what}: {done}/{total}" if total else what)
+
+    def _close(self, what: str) -> None:
+        """Nothing is on show."""
+
+    def _tell_end(self, what: str, total: int) -> None:
+        self._note(f"{what}: {total}/{total}")
+
+
+def command_line() -> str:
+    """The command as it was given, ready to be pasted into a shell."""
+    return shlex.join(["pocketfleet", *click.get_current_context().obj])

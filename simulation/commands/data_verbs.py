@@ -9,11 +9,7 @@ from rich.table import Table
 from simulation.commands import options
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
-from simulation.data.loading import load_interactions
 from simulation.data.sources import DATA_SOURCES, fetch_source
-from simulation.data.splits import split
-from simulation.data.statistics import describe as describe_interactions
-from simulation.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Data sets and weights: list, fetch, describe.")
 
@@ -89,19 +85,24 @@ def describe(
 
       pocketfleet data describe -s data.source=movielens-folder -s data.path=ml-1m
     """
+    from simulation.data import statistics
+    from simulation.data.loading import load_interactions
+    from simulation.data.splits import split
+    from simulation.settings import load_settings
+
     voice = Voice(machine)
     settings = load_settings(preset, overrides or ())
     with voice.progress() as progress:
         interactions = load_interactions(settings.data, cache_folder(), progress)
     parts = split(interactions, settings.split, settings.seed)
-    statistics = describe_interactions(interactions)
-    for line in (*statistics.lines(), *interactions.intake.lines(), parts.rule):
+    numbers = statistics.describe(interactions)
+    for line in (*numbers.lines(), *interactions.intake.lines(), parts.rule):
         voice.show(line)
     voice.show(f"Terms: {interactions.licence}\nCite: {interactions.citation}")
     voice.result(
         {
             "name": interactions.name,
-            "statistics": dataclasses.asdict(statistics),
+            "statistics": dataclasses.asdict(numbers),
             "intake": interactions.intake.as_dict(),
             "split": parts.rule,
             "tied_users": parts.tied_users,

@@ -1,12 +1,11 @@
 """doctor: what is installed, which engines work, and what to do about what does not."""
 
-import importlib.util
+import importlib
 import os
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import typer
 from rich.table import Table
@@ -16,10 +15,11 @@ from simulation.commands import options
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.data.sources import DATA_SOURCES
-from simulation.engines.flower import find_app_folder
+from simulation.engines import flower
 from simulation.run_folder import versions
 
 MIN_FREE_BYTES = 3_000_000_000
+PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "flwr", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +68,42 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    found = versions()
-    missing = [name for name, version in found.items() if version == "not installed"]
-    cure = "" if not missing else "pip install -e ."
-    return Finding("packages", not missing, ", ".join(f"{k} {v}" for k, v in found.items()), cure)
+    broken = {name: trouble for name in PACKAGES if (trouble := _import_trouble(name))}
+    if not broken:
+        found = ", ".join(f"{name} {version}" for name, version in versions().items())
+        return Finding("packages", True, found, "")
+    found = "; ".join(f"{name}: {trouble}" for name, trouble in broken.items())
+    return Finding("packages", False, found, "pip install --force-reinstall -e .")
+
+
+def _import_trouble(module: str) -> str:
+    """Why a module cannot be imported, in one line; "" when it can."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a broken installation may raise anything
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return ""
 
 
 def _inline_engine() -> Finding:
+    # It uses what is private to Flower, so another version of Flower may break it.
+    trouble = _import_trouble("simulation.engines.inline")
+    if trouble:
+        return Finding("engine inline", False, trouble, flower.INSTALL)
     return Finding("engine inline", True, f"{os.cpu_count()} cores, this process", "")
 
 
 def _flower_engine() -> Finding:
-    tools = {name: _beside_python(name) for name in ("flwr", "flower-superlink")}
-    ray = importlib.util.find_spec("ray") is not None
+    trouble = _import_trouble("ray")
+    if trouble:
+        return Finding("engine flower", False, trouble, flower.INSTALL)
     try:
-        app = str(find_app_folder())
+        app = flower.find_app_folder()
+        for tool in flower.TOOLS:
+            flower.find_tool(tool)
     except PocketfleetError as error:
-        return Finding("engine flower", False, str(error), "run from a clone, or use inline")
-    missing = [name for name, path in tools.items() if not path] + ([] if ray else ["ray"])
-    if missing:
-        cure = "pip install 'flwr[simulation]>=1.41,<1.43'"
-        return Finding("engine flower", False, f"missing: {', '.join(missing)}", cure)
+        return Finding("engine flower", False, str(error), "do so, or use --engine inline")
     return Finding("engine flower", True, f"flwr run on local Ray, app in {app}", "")
-
-
-def _beside_python(name: str) -> str | None:
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.is_file() else shutil.which(name)
 
 
 def _data() -> Finding:

@@ -5,10 +5,15 @@ from typing import Annotated
 
 import typer
 
-from simulation.experiments.federation import EngineName
+from simulation.engines.names import EngineName
 
 Preset = Annotated[
-    str, typer.Option("--preset", "-p", help="A preset's name, or the path of a .toml file.")
+    str,
+    typer.Option(
+        "--preset",
+        "-p",
+        help="A preset's name, the path of a .toml file, or a run's settings.json to repeat it.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

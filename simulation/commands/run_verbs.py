@@ -2,23 +2,19 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from server.server_teacher import CentralModel
+from models.errors import DataError
 from simulation.commands import options
-from simulation.commands.console import Voice
+from simulation.commands.console import Voice, command_line
 from simulation.data.cache import cache_folder
-from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND, STATIC
-from simulation.experiments.comparison import check_materials, compare
-from simulation.experiments.materials import encode_on_phones, make_bundle, prepare_materials
-from simulation.experiments.training import central_jobs, play_federated, train_pooled
-from simulation.reporting.html import load_report, write_report
-from simulation.reporting.model import ReportData
-from simulation.reporting.terminal import render_terminal
+from simulation.engines.names import EngineName
 from simulation.run_folder import RunFolder, running
-from simulation.settings import load_settings
+
+if TYPE_CHECKING:
+    from simulation.reporting.model import ReportData
 
 
 def quickstart(
@@ -66,20 +62,26 @@ def _compare(
     verb: str,
     preset: str,
     out: Path,
-    engine: Any,
+    engine: EngineName,
     overrides: list[str] | None,
     fresh: bool,
     machine: bool,
 ) -> None:
+    from simulation.experiments.comparison import compare
+    from simulation.reporting.html import write_report
+    from simulation.settings import load_settings
+
     voice = Voice(machine)
     settings = load_settings(preset, overrides or ())
-    with running(out, verb, settings) as run, voice.progress() as progress:
+    with running(out, verb, settings, command_line()) as run, voice.progress() as progress:
         found = compare(run, settings, cache_folder(), engine, progress, fresh=fresh)
         page = write_report(found, run.report)
     _show(voice, found, page)
 
 
-def _show(voice: Voice, found: ReportData, page: Path) -> None:
+def _show(voice: Voice, found: "ReportData", page: Path) -> None:
+    from simulation.reporting.terminal import render_terminal
+
     voice.show(render_terminal(found))
     voice.show(f"Report: {page}")
     full = {arm.key: arm.model_dump(mode="json")["metrics"]["full"] for arm in found.arms}
@@ -101,12 +103,17 @@ def compress(
 
       pocketfleet compress --set text.teacher=path/to/a/huggingface/folder
     """
+    from simulation.data.interactions import Columns
+    from simulation.experiments.materials import make_bundle, prepare_data
+    from simulation.settings import load_settings
+
     voice = Voice(machine)
     settings = load_settings(preset, overrides or ())
     cache = cache_folder()
-    with running(out, "compress", settings) as run, voice.progress() as progress:
-        materials = prepare_materials(run, settings, cache, progress)
-        made = make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
+    with running(out, "compress", settings, command_line()) as run, voice.progress() as progress:
+        items = prepare_data(settings, cache, progress).interactions.items
+        catalogue = list(items[Columns.TEXT])
+        made = make_bundle(run, settings, catalogue, cache, progress, fresh=fresh)
     table = Table(title="Encoder bundle", show_footer=True)
     table.add_column("part", footer="in all")
     table.add_column("bytes", justify="right", footer=f"{made.bundle_bytes:,}")
@@ -138,20 +145,35 @@ def simulate(
 
       pocketfleet simulate --engine flower --set federation.num_nodes=2 --json
     """
+    from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND, STATIC
+    from simulation.experiments.comparison import check_materials
+    from simulation.experiments.materials import encode_on_phones, make_bundle, prepare_materials
+    from simulation.experiments.training import central_jobs, play_federated, train_pooled
+    from simulation.settings import load_settings
+
     voice = Voice(machine)
     settings = load_settings(preset, overrides or ())
     arm = FEDERATED if private_text else FEDERATED_BLIND
     cache = cache_folder()
-    with running(out, "simulate", settings) as run, voice.progress() as progress:
+    with running(out, "simulate", settings, command_line()) as run, voice.progress() as progress:
         materials = prepare_materials(run, settings, cache, progress)
         check_materials(materials, settings)
         make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
         _, text = encode_on_phones(run, materials, progress)
         jobs = central_jobs(settings, materials, text, None)
-        static: CentralModel = train_pooled(jobs, settings.workers, progress)[STATIC]
+        static = train_pooled(jobs, settings.workers, progress)[STATIC]
         played = play_federated(run, settings, materials, static, (arm,), engine, progress)[arm]
     rows = [row for row in played.history().rows() if row["metrics"]]
-    table = Table(title=f"{arm}: {engine} engine, {settings.federation.rounds} rounds")
+    voice.show(
+        _learning_curve(f"{arm}: {engine} engine, {settings.federation.rounds} rounds", rows)
+    )
+    voice.show(f"Final parameters: {played.folder / 'final.npy'}")
+    voice.result({"folder": played.folder, "rounds": rows})
+
+
+def _learning_curve(title: str, rows: list[dict[str, Any]]) -> Table:
+    """The evaluated rounds of a history, as a table."""
+    table = Table(title=title)
     for name in ("round", "devices", "loss", "HR@10 %", "nDCG@10 %"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -164,9 +186,7 @@ def simulate(
             f"{100 * full['hr@10']:.2f}",
             f"{100 * full['ndcg@10']:.2f}",
         )
-    voice.show(table)
-    voice.show(f"Final parameters: {played.folder / 'final.npy'}")
-    voice.result({"folder": played.folder, "rounds": rows})
+    return table
 
 
 def report(run: options.Run, machine: options.Machine = False) -> None:
@@ -176,7 +196,16 @@ def report(run: options.Run, machine: options.Machine = False) -> None:
 
       pocketfleet report runs/quickstart
     """
+    from simulation.reporting.html import load_report, write_report
+
     voice = Voice(machine)
-    folder = RunFolder(run.resolve()).report
-    found = load_report(folder / "report.json")
-    _show(voice, found, write_report(found, folder))
+    folder = RunFolder(run.resolve())
+    record = folder.record()
+    if record.status != "complete":
+        why = f" ({record.reason})" if record.reason else ""
+        raise DataError(
+            f"the run in {run} is {record.status}{why}, a report needs a complete one: wait for "
+            f"its end, or repeat it: {record.command}"
+        )
+    found = load_report(folder.report / "report.json")
+    _show(voice, found, write_report(found, folder.report))

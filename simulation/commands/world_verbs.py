@@ -2,18 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import typer
 from rich.table import Table
 
-from clients.shard import WorldManifest, column
 from simulation.commands import options
-from simulation.commands.console import Voice
+from simulation.commands.console import Voice, command_line
 from simulation.data.cache import cache_folder
-from simulation.experiments.materials import prepare_data
 from simulation.run_folder import running
-from simulation.settings import load_settings
-from simulation.world.build import build_world
 
 app = typer.Typer(no_args_is_help=True, help="The virtual world: build it, describe it.")
 
@@ -31,9 +26,16 @@ def build(
 
       pocketfleet world build --out runs/world
     """
+    from simulation.experiments.materials import prepare_data
+    from simulation.settings import load_settings
+    from simulation.world.build import build_world
+
     voice = Voice(machine)
     settings = load_settings(preset, overrides or ())
-    with running(out, "world build", settings) as run, voice.progress() as progress:
+    with (
+        running(out, "world build", settings, command_line()) as run,
+        voice.progress() as progress,
+    ):
         parts = prepare_data(settings, cache_folder(), progress)
         world = build_world(parts, settings.world, settings.seed, run.world)
     voice.show(f"{world.manifest.num_devices:,} devices in {world.folder}")
@@ -48,6 +50,10 @@ def describe(run: options.Run = Path("runs/world"), machine: options.Machine = F
 
       pocketfleet world describe runs/quickstart
     """
+    import numpy as np
+
+    from clients.shard import WorldManifest, column
+
     voice = Voice(machine)
     folder = run / "world"
     manifest = WorldManifest.read(folder)

@@ -67,7 +67,8 @@ class Split:
 
     Attributes:
         interactions: where it was made from.
-        train: the same columns as `interactions.events`, in the same order, index 0..N-1.
+        train: the same columns as `interactions.events`, by user and within a user in the order
+            of the rule, oldest first, index 0..N-1.
         held_out: (U,) int32 item, `NOTHING_HELD_OUT` where a user has none.
         rule: what was done, one sentence for people.
         tied_users: users whose held-out event shares its time with another of their events, so
@@ -107,11 +108,19 @@ def split(interactions: Interactions, settings: SplitSettings, seed: int) -> Spl
     tied = _tied_users(interactions.events, held) if settings.rule != "random" else 0
     return Split(
         interactions=interactions,
-        train=train.sort_index().reset_index(drop=True),
+        train=_as_history(train, settings).reset_index(drop=True),
         held_out=held_out,
         rule=_sentence(settings, interactions.num_users, len(held), tied),
         tied_users=tied,
     )
+
+
+def _as_history(train: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Order the train events as they happened: by the rule's own order, but for "random".
+
+    There the order that chose the held-out events is no history; the table's order is.
+    """
+    return train.sort_index() if settings.rule == "random" else train
 
 
 def _in_order(events: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFrame:

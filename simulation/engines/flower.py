@@ -3,6 +3,7 @@
 `flwr run` leaves traps for a program that calls it, each handled here:
 
     it starts a detached SuperLink that outlives it   -> ours is a child, stopped at the end
+    SuperExec, the apps and Ray leave its session     -> found by descent and by our scratch folder
     default ports may be another project's SuperLink  -> free ports, and a home of our own
     each run installs the app's dependencies          -> turned off
     2 supernodes and 2 CPUs each by default           -> both are set
@@ -15,7 +16,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,11 +26,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from models.errors import EngineError
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
 LOG_TAIL_LINES = 15
+INSTALL = "pip install 'flwr[simulation]>=1.41,<1.43'"
+TOOLS = ("flwr", "flower-superlink")
 
 
 def run_flower(run_folder: Path, num_nodes: int) -> None:
@@ -46,11 +50,12 @@ def run_flower(run_folder: Path, num_nodes: int) -> None:
     """
     app_folder = find_app_folder()
     log = run_folder / "flower.log"
-    with tempfile.TemporaryDirectory(prefix="pf-") as scratch, log.open("wb") as output:
+    scratch_folder = tempfile.TemporaryDirectory(prefix="pf-", ignore_cleanup_errors=True)
+    with scratch_folder as scratch, log.open("wb") as output:
         environment = _environment(Path(scratch))
-        with _superlink(environment, log):
+        with _superlink(environment, log, Path(scratch)):
             command = [
-                *_tool("flwr"),
+                find_tool("flwr"),
                 "run",
                 str(app_folder),
                 "--stream",
@@ -113,8 +118,8 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _tool(name: str) -> list[str]:
-    """A command of the environment that this Python runs in.
+def find_tool(name: str) -> str:
+    """The path of a command of the environment that this Python runs in.
 
     Raises:
         EngineError: if it is not installed.
@@ -122,18 +127,18 @@ def _tool(name: str) -> list[str]:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if not found:
-        raise EngineError(f"`{name}` is not installed: pip install 'flwr[simulation]>=1.41,<1.43'")
-    return [found]
+        raise EngineError(f"`{name}` is not installed: {INSTALL}")
+    return found
 
 
 @contextmanager
-def _superlink(environment: dict[str, str], log: Path) -> Iterator[None]:
+def _superlink(environment: dict[str, str], log: Path, scratch: Path) -> Iterator[None]:
     """A SuperLink in simulation mode that lives as long as the block, with all it started."""
     port = environment["FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"]
     home = Path(environment["FLWR_HOME"])
     home.mkdir(parents=True)
     command = [
-        *_tool("flower-superlink"),
+        find_tool("flower-superlink"),
         "--insecure",
         "--simulation",
         "--isolation",
@@ -155,7 +160,7 @@ def _superlink(environment: dict[str, str], log: Path) -> Iterator[None]:
             _wait_until_healthy(process, port, log)
             yield
         finally:
-            _stop(process)
+            _stop(process, scratch)
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: str, log: Path) -> None:
@@ -180,21 +185,61 @@ def _answers(port: str) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the SuperLink and its process group: apps, Ray's raylet and actors included."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_S)
-            if sign == signal.SIGTERM:
-                time.sleep(0.5)  # let the group follow before what is left of it is killed
+def _stop(superlink: subprocess.Popen[bytes], scratch: Path) -> None:
+    """Stop the SuperLink and all that it started: SuperExec, the apps, Ray's raylet and actors.
+
+    They are asked to end (TERM), waited for, and whatever is still there is killed. What starts
+    while the others end is found by the second look.
+    """
+    left: set[psutil.Process] = set()
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        left |= _started(superlink.pid, scratch)
+        for each in left:
+            with contextlib.suppress(psutil.Error):
+                stop(each)
+        left = _still_there(left, STOP_TIMEOUT_S)
+    superlink.wait()
+
+
+def _started(superlink: int, scratch: Path) -> set[psutil.Process]:
+    """The SuperLink, all that carry our scratch folder, and the descendants of all of these.
+
+    Both signs are needed: a process whose parent has ended descends from nobody, and Ray's actors
+    write their title over their command line and environment.
+    """
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid == superlink or _carries(process, str(scratch)):
+                found |= {process, *process.children(recursive=True)}
+    return found
+
+
+def _carries(process: psutil.Process, folder: str) -> bool:
+    """Whether a process names a folder in its command line or environment."""
+    return any(folder in word for word in (*process.cmdline(), *process.environ().values()))
+
+
+def _still_there(processes: set[psutil.Process], timeout_s: float) -> set[psutil.Process]:
+    """Wait until these processes have ended; return those that have not."""
+    deadline = time.monotonic() + timeout_s
+    while (left := {each for each in processes if _runs(each)}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie does not, it only waits for its parent to look."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _status(environment: dict[str, str]) -> str:
     """The true status of the one run of this SuperLink, e.g. "finished:completed"."""
     done = subprocess.run(
-        [*_tool("flwr"), "list", "--format", "json"],
+        [find_tool("flwr"), "list", "--format", "json"],
         env=environment,
         capture_output=True,
         text=True,

@@ -130,5 +130,10 @@ def run_inline(run_folder: Path, num_nodes: int) -> None:
         state=RecordDict(),
         run_config=run_config,
     )
-    with task_identity(SERVER_NODE_ID):
-        server.app.app(grid, context)
+    # A node's shard is cached for the length of a run; the same folder may be run again.
+    clients.app.forget_shards()
+    try:
+        with task_identity(SERVER_NODE_ID):
+            server.app.app(grid, context)
+    finally:
+        clients.app.forget_shards()

@@ -29,6 +29,8 @@ def watched(run_folder: Path, rounds: int, what: str, progress: Progress) -> Ite
             if path.is_file():
                 # Line 1 is round 0, the evaluation before training.
                 done = path.read_bytes().count(b"\n") - 1
+                if done >= rounds:
+                    return
                 progress(what, max(done, 0), rounds)
 
     thread = threading.Thread(target=look, name=f"watch-{what}", daemon=True)

@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clients.local_evaluation import Ranks
+from clients.shard import column
+from models.histories import Histories
 from models.intervals import PairedBootstrap
 from models.negatives import LeakCheck, Negatives, check_for_leaks
 from models.progress import Progress, silent
+from models.recommender import initial_parameters
 from server.server_teacher import CentralModel
+from simulation.engines.names import EngineName
 from simulation.experiments.arms import CENTRAL, FEDERATED, FEDERATED_BLIND, STATIC, TEACHER
 from simulation.experiments.evaluation import Referee, baseline_ranks, federated_ranks
-from simulation.experiments.federation import EngineName, FederatedArm
+from simulation.experiments.federation import FederatedArm
 from simulation.experiments.materials import (
     Materials,
     encode_on_phones,
@@ -24,7 +28,11 @@ from simulation.experiments.materials import (
     teacher_item_vectors,
 )
 from simulation.experiments.outcome import Outcome
-from simulation.experiments.phone_costs import install_package, measure_phone
+from simulation.experiments.phone_costs import (
+    agreement_with_evaluation,
+    install_package,
+    measure_phone,
+)
 from simulation.experiments.summary import Summary
 from simulation.experiments.training import (
     CentralJob,
@@ -65,13 +73,21 @@ def compare(
     raw_text, phone_text = encode_on_phones(run, materials, progress)
     teacher_text = teacher_item_vectors(settings, materials.catalogue, cache, progress)
     jobs = central_jobs(settings, materials, phone_text, teacher_text)
+    opted_in = jobs[STATIC].users
+    fresh_start = initial_parameters(
+        settings.recommender, len(phone_text), phone_text.shape[1], settings.seed
+    )
+    # A package over its budget is better known before hours of training than after.
+    install_package(run, materials, opted_in, raw_text, fresh_start)
     models = train_pooled(jobs, settings.workers, progress)
     arms = (FEDERATED, FEDERATED_BLIND)
     federated = play_federated(run, settings, materials, models[STATIC], arms, engine, progress)
     parameters = federated[FEDERATED].shared()
-    install_package(run, materials, raw_text, parameters)
+    install_package(run, materials, opted_in, raw_text, parameters)
     progress("timing requests on the phone's package", 0, 1)
     costs = measure_phone(run, materials, settings.comparison.latency_requests, settings.seed)
+    top = settings.comparison.top
+    agreement = agreement_with_evaluation(run, materials, federated[FEDERATED], top)
     outcome = Outcome(
         materials=materials,
         compression=compression,
@@ -80,6 +96,7 @@ def compare(
         models=models,
         federated=federated,
         costs=costs,
+        phone_agreement=agreement,
         leaks=leaks,
         bootstrap=PairedBootstrap.draw(
             len(materials.evaluated), settings.seed, replicates=settings.comparison.replicates
@@ -89,12 +106,22 @@ def compare(
 
 
 def check_materials(materials: Materials, settings: Settings) -> LeakCheck:
-    """Look for leaks under the negatives of the phones and of the server; raise if there is one."""
-    num_items, held_out = len(materials.catalogue), materials.split.held_out
-    for count in (settings.central.num_negatives, settings.federation.training.num_negatives):
-        check = check_for_leaks(materials.pool, held_out, Negatives(count), num_items)
+    """Look for leaks in the very columns that the phones map, under every arm's negatives.
+
+    Raises:
+        LeakError: if a held-out item was trained on, or could not be pushed down.
+    """
+    world = materials.world.folder
+    on_phones = Histories(column(world, "offsets"), column(world, "item"))
+    held_out, num_items = column(world, "held_out"), materials.world.manifest.num_items
+    arms = (settings.central, settings.static, settings.federation.training)
+    checks = [
+        check_for_leaks(on_phones, held_out, Negatives(arm.num_negatives), num_items)
+        for arm in arms
+    ]
+    for check in checks:
         check.raise_if_leaking()
-    return check
+    return checks[-1]
 
 
 def rank_all(

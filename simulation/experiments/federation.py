@@ -7,7 +7,6 @@ arms/federated/
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,19 +20,11 @@ from server.history import BYTES_PER_PARAMETER, History
 from server.settings import SERVER_JOB_FILE, ServerJob
 from simulation.engines.flower import run_flower
 from simulation.engines.inline import run_inline
+from simulation.engines.names import EngineName
 from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 from simulation.world.timeline import RoundCost, plan_cohorts
-
-EngineName = Literal["inline", "flower"]
-ENGINES: tuple[EngineName, ...] = ("inline", "flower")
-
-REFERENCE_STEP_S = 0.004
-"""Seconds of one local step of one device on one core of the measuring machine.
-
-Measured on 2026-11-22 (benchmarks/RESULTS.md, "local step"). It moves the virtual clock only.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +88,7 @@ def prepare_arm(
     folder = run.arm(name)
     federation, num_devices = settings.federation, materials.world.manifest.num_devices
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
-    train_s = REFERENCE_STEP_S * federation.training.local_epochs
+    train_s = settings.world.reference_step_s * federation.training.local_epochs
     cost = RoundCost(layout.size * BYTES_PER_PARAMETER, train_s)
     plan = plan_cohorts(materials.world.tier, settings.world, federation, cost, settings.seed)
     plan.write(folder / "cohorts.npz")

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+import models.bundle
+from clients.shard import private_texts
 from models.bundle import EncoderBundle
 from models.compression.corpus import Corpus
 from models.compression.pipeline import compress
@@ -28,13 +30,14 @@ from models.files import write_whole
 from models.histories import Histories
 from models.progress import Progress, silent
 from models.text_space import TextSpace
+from simulation.data.cache import sha256_of
 from simulation.data.interactions import Columns
 from simulation.data.loading import load_interactions
 from simulation.data.private_text import add_synthetic_private_texts
 from simulation.data.prose import distillation_prose
 from simulation.data.splits import Split, split
 from simulation.data.teachers import MINILM_NAME, teacher_folder
-from simulation.run_folder import RunFolder
+from simulation.run_folder import RunFolder, versions
 from simulation.settings import Settings
 from simulation.world.build import World, build_world, pooled_histories
 
@@ -148,7 +151,7 @@ def make_bundle(
         run.bundle,
         cache,
         seed=settings.seed,
-        threads=settings.workers,
+        threads=settings.text.threads,
         progress=progress,
     )
     (run.path / DIGEST_FILE).write_text(digest + "\n", encoding="utf-8")
@@ -168,16 +171,28 @@ def read_compression(run: RunFolder) -> CompressionReport:
 
 
 def _digest(settings: Settings, teacher: str, catalogue: list[str], prose: list[str]) -> str:
-    """What a bundle depends on, as one hash; the teacher by its name and its weights' size."""
+    """What a bundle depends on, as one hash: settings, texts, teacher, code and versions."""
     weights = Path(teacher) / "model.safetensors"
     content = {
         "settings": settings.compression.model_dump(mode="json"),
         "seed": settings.seed,
-        "threads": settings.workers,
-        "teacher": [teacher, weights.stat().st_size if weights.is_file() else 0],
+        "threads": settings.text.threads,
+        "code": _code_hash(),
+        "versions": versions(),
+        "teacher": [teacher, sha256_of(weights) if weights.is_file() else "by name"],
         "texts": [catalogue, prose],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _code_hash() -> str:
+    """A hash of the code that makes bundles: a change of it makes them anew."""
+    folder = Path(models.bundle.__file__).parent
+    files = [*folder.glob("compression/*.py"), *folder.glob("*.py")]
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _is_made_from(run: RunFolder, digest: str) -> bool:
@@ -207,7 +222,7 @@ def encode_on_phones(
     raw = _encoded(encoder, materials.catalogue, "phones encode the catalogue", progress)
     space = TextSpace.of_catalogue(raw)
     placed = space.place(raw)
-    texts = materials.world.private_texts
+    texts = private_texts(materials.world.folder)
     private = space.place(_encoded(encoder, texts, "phones encode private texts", progress))
     for name, vectors in (("item_text", placed), ("private_vectors", private)):
         with write_whole(run.phones / f"{name}.npy") as file:

@@ -25,6 +25,8 @@ class Outcome:
         models: pooled arm -> what came out.
         federated: arm -> its run.
         costs: what serving costs a phone.
+        phone_agreement: share of each user's top list that the installed package and the
+            evaluation have in common, mean over users.
         leaks: what the leak detector found; it has passed.
         bootstrap: the resampling that all intervals share.
     """
@@ -36,5 +38,6 @@ class Outcome:
     models: dict[str, CentralModel]
     federated: dict[str, FederatedArm]
     costs: PhoneCosts
+    phone_agreement: float
     leaks: LeakCheck
     bootstrap: PairedBootstrap

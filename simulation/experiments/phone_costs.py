@@ -12,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from clients.device_package import DevicePackage, write_package
+from clients.local_evaluation import score_devices
 from clients.serving import Latency, Phone, latency
 from models.errors import EngineError
 from models.files import write_json
 from models.recommender import Shared
 from models.seeds import generator
 from simulation.data.interactions import Columns
+from simulation.experiments.federation import FederatedArm
 from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 
@@ -30,7 +33,7 @@ class PhoneCosts:
 
     Attributes:
         package: the installed package.
-        whole: a whole request: one private text is encoded, the catalogue is ranked.
+        whole: a whole request: one new private text is encoded, the catalogue is ranked.
         encode: the text alone.
         rank: the ranking alone.
         mean_tokens: of the texts timed.
@@ -48,17 +51,27 @@ class PhoneCosts:
 
 
 def install_package(
-    run: RunFolder, materials: Materials, raw_item_text: NDArray[np.float32], parameters: Shared
+    run: RunFolder,
+    materials: Materials,
+    opted_in: NDArray[np.int64],
+    raw_item_text: NDArray[np.float32],
+    parameters: Shared,
 ) -> DevicePackage:
     """Put the device package of a run together.
 
     Args:
         run: the run folder, with its bundle.
-        materials: whose popularity decides which vectors are cached first.
+        materials: data and devices.
+        opted_in: users whose choices decide which vectors are cached first; nobody else's may.
         raw_item_text: (N, D) the encoder's vectors of the catalogue, not centred.
         parameters: the recommender.
+
+    Raises:
+        BudgetError: if bundle and recommender alone pass the package's budget.
     """
-    popularity = np.bincount(materials.pool.items, minlength=len(materials.catalogue))
+    pool = materials.pool
+    chosen = [pool.items[pool.offsets[user] : pool.offsets[user + 1]] for user in opted_in]
+    popularity = np.bincount(np.concatenate(chosen), minlength=len(materials.catalogue))
     arrays = {name: tensor.numpy() for name, tensor in parameters.items()}
     return write_package(run.package, run.bundle, arrays, raw_item_text, popularity)
 
@@ -71,6 +84,7 @@ def measure_phone(run: RunFolder, materials: Materials, num_requests: int, seed:
 
     def whole(number: int) -> object:
         history, text = requests[number]
+        phone.written.clear()  # the text is new: it has to be encoded
         return phone.recommend(history, {len(history) - 1: text}, taste, 10)
 
     def encode(number: int) -> object:
@@ -81,15 +95,41 @@ def measure_phone(run: RunFolder, materials: Materials, num_requests: int, seed:
         return phone.ranker.top(phone.ranker.state(history, None, taste), history, 10)
 
     memory = _memory_of_serving(run, materials)
+    with threadpool_limits(1):
+        timed = [latency(request, num_requests) for request in (whole, encode, rank)]
     return PhoneCosts(
         package=DevicePackage.open(run.package),
-        whole=latency(whole, num_requests),
-        encode=latency(encode, num_requests),
-        rank=latency(rank, num_requests),
+        whole=timed[0],
+        encode=timed[1],
+        rank=timed[2],
         mean_tokens=float(np.mean([phone.encoder.num_tokens(text) for _, text in requests])),
         peak_bytes=memory["peak"],
         model_bytes=memory["peak"] - memory["imported"],
     )
+
+
+def agreement_with_evaluation(
+    run: RunFolder, materials: Materials, arm: FederatedArm, top: int
+) -> float:
+    """How much of each user's top list the installed package and the evaluation share, mean.
+
+    The evaluation scores in torch with float32 vectors; the package ranks in NumPy with float16
+    ones. Both see the same private texts and personal parameters.
+    """
+    phone, shard = Phone.load(run.package, materials.catalogue), arm.shard()
+    histories, users = shard.histories, materials.evaluated
+    scores = score_devices(shard, users, arm.parameters, arm.job.recommender)
+    shared = 0.0
+    for row, user in enumerate(users):
+        start, end = histories.offsets[user], histories.offsets[user + 1]
+        seen = np.asarray(histories.items[start:end], dtype=np.int64)
+        private = histories.private_of(int(user))
+        state = phone.ranker.state(seen, private, np.asarray(shard.taste[user]))
+        on_phone = phone.ranker.top(state, seen, top)
+        scores[row, seen] = -np.inf
+        evaluated = np.argpartition(-scores[row], top)[:top]
+        shared += len(np.intersect1d(on_phone, evaluated)) / top
+    return shared / len(users)
 
 
 def _requests(materials: Materials, count: int, seed: int) -> list[tuple[NDArray[np.int64], str]]:

@@ -100,9 +100,14 @@ class Summary:
         )
         costs, opted_in = self.outcome.costs, self.settings.comparison.opted_in_share
         package_mb = costs.package.num_bytes / 1e6
+        kept = (
+            f"{ratio.mean:.1%} of the server teacher's nDCG@10 "
+            f"(95 % interval {ratio.low:.1%} to {ratio.high:.1%})"
+            if ratio
+            else "a share of the server teacher's nDCG@10 that so few users cannot tell,"
+        )
         return (
-            f"The phone keeps {ratio.mean:.1%} of the server teacher's nDCG@10 "
-            f"(95 % interval {ratio.low:.1%} to {ratio.high:.1%}) with a package of "
+            f"The phone keeps {kept} with a package of "
             f"{package_mb:.2f} MB and {costs.whole.p50_ms:.1f} ms a request on this machine; "
             f"no history leaves it, but for the {opted_in:.0%} of users who opted in to train "
             "its start."
@@ -140,19 +145,18 @@ class Summary:
             }
             for protocol in PROTOCOLS
         }
-        share = {
-            name: _interval(
-                bootstrap.ratio(self._values(card.key, name), self._values(TEACHER, name))
-            )
-            for name in tree.METRICS
-        }
+        share = {}
+        for name in tree.METRICS:
+            ratio = bootstrap.ratio(self._values(card.key, name), self._values(TEACHER, name))
+            if ratio is not None:
+                share[name] = _interval(ratio)
         return tree.Arm(
             key=card.key,
             name=card.name,
             place=card.place,
             description=card.description,
             metrics=metrics,  # type: ignore[arg-type]  # the names are checked by pydantic
-            share_of_teacher=share if card.key != TEACHER else None,
+            share_of_teacher=share if share and card.key != TEACHER else None,
             cost=self._cost(card),
             left_device=card.left_device,
         )
@@ -238,7 +242,10 @@ class Summary:
             ),
             budget_bytes=made.budget_bytes,
             bundle_bytes=made.bundle_bytes,
-            parity=_spoken(dataclasses.asdict(made.parity)),
+            parity={
+                **_spoken(dataclasses.asdict(made.parity)),
+                "installed package and evaluation agree on": self.outcome.phone_agreement,
+            },
         )
 
     def _latency(self) -> tuple[tree.LatencyRow, ...]:

@@ -10,9 +10,11 @@ address, so the number of workers changes nothing.
 
 import functools
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,15 +22,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.errors import EngineError
 from models.histories import Histories
 from models.progress import Progress, silent
 from models.recommender import RecommenderSettings
 from models.scoring import score_users
 from server.server_teacher import CentralModel, train_on_pooled_data
 from server.settings import CentralTraining
+from simulation.engines.names import EngineName
 from simulation.engines.watch import watched
 from simulation.experiments.arms import CENTRAL, FEDERATED, STATIC, TEACHER
-from simulation.experiments.federation import EngineName, FederatedArm, prepare_arm, run_arm
+from simulation.experiments.federation import FederatedArm, prepare_arm, run_arm
 from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
@@ -44,7 +48,7 @@ class CentralJob:
         settings: the shape of the recommender.
         training: how to train.
         seed: the run's seed.
-        users: rows to train on, or None for everybody.
+        users: rows to train on.
         learn_taste: whether users get personal vectors.
     """
 
@@ -53,7 +57,7 @@ class CentralJob:
     settings: RecommenderSettings
     training: CentralTraining
     seed: int
-    users: NDArray[np.int64] | None
+    users: NDArray[np.int64]
     learn_taste: bool
 
     def run(self) -> CentralModel:
@@ -105,6 +109,7 @@ def central_jobs(
     """The pooled arms: static alone when there are no teacher vectors, else all three."""
     times = np.load(materials.world.folder / "time_s.npy", allow_pickle=False)
     share = settings.comparison.opted_in_share
+    everybody = np.arange(materials.pool.num_users)
     opted_in = earliest_active(times, materials.pool.offsets, share)
 
     def job(text: NDArray[np.float32], static: bool) -> CentralJob:
@@ -114,7 +119,7 @@ def central_jobs(
             settings.recommender,
             settings.static if static else settings.central,
             settings.seed,
-            opted_in if static else None,
+            opted_in if static else everybody,
             learn_taste=not static,
         )
 
@@ -188,22 +193,51 @@ Result = TypeVar("Result")
 def in_parallel(
     tasks: Sequence[Callable[[], Result]], names: Sequence[str], workers: int
 ) -> Iterator[tuple[str, Result]]:
-    """Run tasks, each in a process with one torch thread; yield (name, result) as they end.
+    """Run tasks, each on one torch thread; yield (name, result) as they end.
 
-    With one worker, or one task, they run in this process, one after another.
+    With one worker, or one task, they run in this process, one after another. When one fails, or
+    the caller stops, the others are stopped too.
+
+    Raises:
+        EngineError: if a worker process died.
     """
     if workers == 1 or len(tasks) == 1:
-        for name, task in zip(names, tasks, strict=True):
-            yield name, task()
+        with _one_thread():
+            for name, task in zip(names, tasks, strict=True):
+                yield name, task()
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(
-        min(workers, len(tasks)), mp_context=context, initializer=_one_thread
-    ) as pool:
+    pool = ProcessPoolExecutor(
+        min(workers, len(tasks)), mp_context=context, initializer=_start_worker
+    )
+    try:
         futures = {pool.submit(task): name for name, task in zip(names, tasks, strict=True)}
         for future in as_completed(futures):
             yield futures[future], future.result()
+        pool.shutdown()
+    except BrokenProcessPool as error:
+        raise EngineError(
+            f"a worker process died while training {', '.join(names)}, most likely for want of "
+            "memory: run again with --set workers=1"
+        ) from error
+    finally:
+        processes = list(pool._processes.values()) if pool._processes else []
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()  # nothing runs any more unless somebody failed or stopped
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
+    """One torch thread; Ctrl-C is for the parent, which stops its workers."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,8 +9,6 @@ policy forbids both. Item titles are not trusted; jinja2 escapes them, autoescap
 """
 
 import functools
-import os
-import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +18,7 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from models.errors import DataError
+from models.files import write_text
 from simulation.reporting import figures, formats, readings, tables
 from simulation.reporting.model import PRIMARY_METRIC, Interval, ReportData
 
@@ -59,15 +58,8 @@ def write_report(report: ReportData, folder: Path) -> Path:
         DataError: when the folder cannot be written to.
     """
     page = render_page(report)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / DATA_NAME, report.model_dump_json(indent=2))
-        _write_whole(folder / PAGE_NAME, page)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the report to {folder}: {error.strerror}; "
-            "free some space or choose another folder"
-        ) from error
+    write_text(folder / DATA_NAME, report.model_dump_json(indent=2))
+    write_text(folder / PAGE_NAME, page)
     return folder / PAGE_NAME
 
 
@@ -168,16 +160,3 @@ def _traffic(report: ReportData) -> KeyFigure | None:
         note=f"{formats.size(cost.bytes_down_per_device_round)} received",
         filled=None,
     )
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write beside the target, then rename, so that no reader sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -5,7 +5,6 @@ the folder is drawn in `clients.shard`. The folder appears whole or not at all.
 """
 
 import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from clients.shard import WORLD_FORMAT, WorldManifest
 from models.errors import DataError
+from models.files import replace_folder
 from models.histories import NO_PRIVATE_TEXT, Histories
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split
@@ -109,8 +109,6 @@ def _replace_world(folder: Path, manifest: WorldManifest, columns: dict[str, NDA
             "tiers": list(manifest.tiers),
         }
         (staging / "manifest.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-        if folder.exists():
-            if not (folder / "manifest.json").is_file():
-                raise DataError(f"{folder} exists and is no world: name another folder")
-            shutil.rmtree(folder)
-        staging.replace(folder)
+        if folder.exists() and not (folder / "manifest.json").is_file():
+            raise DataError(f"{folder} exists and is no world: name another folder")
+        replace_folder(staging, folder)

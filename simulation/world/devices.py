@@ -35,6 +35,9 @@ class WorldSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    reference_step_s: float = Field(
+        gt=0, description="seconds of one local step on one core of the measuring machine"
+    )
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=100, description="kinds of phone")
 
     @model_validator(mode="after")

@@ -62,6 +62,16 @@ def test_only_a_package_is_ever_replaced(tmp_path, bundle):
     assert (tmp_path / "package" / "thesis.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["recommender.npz", "item_text.npy"])
+def test_damage_is_found_before_anything_is_served(tmp_path, bundle, name):
+    package = write_package(tmp_path / "package", bundle, RECOMMENDER, TEXT, POPULARITY)
+    content = bytearray((package.folder / name).read_bytes())
+    content[-1] ^= 1  # the smallest damage, which still parses
+    (package.folder / name).write_bytes(bytes(content))
+    with pytest.raises(DataError, match=f"{name} is missing or damaged"):
+        DevicePackage.open(package.folder)
+
+
 def test_a_package_of_another_format_is_refused(tmp_path, bundle):
     package = write_package(tmp_path / "package", bundle, RECOMMENDER, TEXT, POPULARITY)
     manifest = package.folder / "package.json"

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from models.errors import DataError
-from models.files import write_json, write_whole
+from models.files import replace_folder, write_json, write_whole
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -27,3 +27,12 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
     with pytest.raises(DataError, match=line), write_whole(tmp_path / "a.bin"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    replace_folder(tmp_path / "new", tmp_path / "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old" / "new").read_text() == "new"

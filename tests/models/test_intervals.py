@@ -40,8 +40,20 @@ def test_a_ratio_to_itself_is_one_and_to_nothing_is_undefined():
     values = RNG.random(50)
     bootstrap = PairedBootstrap.draw(50, 1)
     ratio = bootstrap.ratio(values, values)
+    assert ratio is not None
     assert (ratio.mean, ratio.low, ratio.high) == pytest.approx((1.0, 1.0, 1.0))
-    assert np.isnan(bootstrap.ratio(values, np.zeros(50)).mean)
+    assert bootstrap.ratio(values, np.zeros(50)) is None
+
+
+def test_a_ratio_to_almost_nothing_is_undefined_and_never_huge():
+    values, one_user = RNG.random(50), np.zeros(50)
+    one_user[3] = 1.0
+    bootstrap = PairedBootstrap.draw(50, 1)
+    assert bootstrap.ratio(values, one_user) is None  # a third of the replicates miss that user
+    few = np.zeros(50)
+    few[:8] = 1.0
+    ratio = bootstrap.ratio(values, few)
+    assert ratio is not None and ratio.high < 50
 
 
 def test_one_user_cannot_be_resampled():

@@ -57,10 +57,17 @@ def test_a_reply_that_is_not_finite_is_refused(bad):
         TrainReply.from_record(poisoned.to_record(), 4)
 
 
+@pytest.mark.parametrize(("clipped", "devices"), [(-1, 3), (4, 3), (0, -2)])
+def test_a_reply_that_counts_impossibly_is_refused(clipped, devices):
+    wrong = reply(num_clipped=clipped, num_devices=devices)
+    with pytest.raises(EngineError, match="the node counts wrongly"):
+        TrainReply.from_record(wrong.to_record(), 4)
+
+
 def test_an_evaluation_survives_the_wire_and_adds_up_by_tier():
     low = MetricSums({"hr@10": 2.0}, 5)
     high = MetricSums({"hr@10": 3.0}, 7)
-    sent = EvalReply({("low", "full"): low, ("high", "full"): high})
+    sent = EvalReply({("low", "full"): low, ("high/end", "full"): high})
     back = EvalReply.from_record(sent.to_record())
     assert back == sent
     assert (back + back).total("full") == MetricSums({"hr@10": 10.0}, 24)

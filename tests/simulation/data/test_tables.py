@@ -33,14 +33,14 @@ def test_a_plain_pair_of_csv_files(tmp_path):
     assert data.events[Columns.VALUE].tolist() == [3, 4, 5]
     assert data.events[Columns.PRIVATE_TEXT].tolist() == ["", "old tale", ""]
     assert data.items[Columns.TEXT].tolist() == ["A quiet book", "Loud", "été"]
-    assert data.items[Columns.TITLE].tolist() == ["Quiet", "Loud", "9"]
+    assert data.items[Columns.TITLE].tolist() == ["Quiet", "Loud", "été"]
     assert data.intake.empty_texts == 1
 
 
 def test_only_the_needed_columns(tmp_path):
     data = load_tables(*write(tmp_path, "item,user\nx,u\n", "text,item\nhello,x\n"))
     assert not data.has_time
-    assert data.items.loc[0].tolist() == ["x", "x", "hello"]
+    assert data.items.loc[0].tolist() == ["x", "hello", "hello"]
 
 
 def test_malformed_rows_are_counted(tmp_path):

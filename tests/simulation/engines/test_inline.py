@@ -30,6 +30,21 @@ def test_the_number_of_nodes_changes_nothing(tiny: TinyWorld, name: str):
         np.testing.assert_allclose(taste, tastes[0], atol=1e-5)
 
 
+def test_a_folder_that_is_run_again_opens_its_files_anew(tiny: TinyWorld):
+    """New personal parameters under the old name must be seen, and be the ones that are written."""
+    folder = tiny.prepare_run("run", federation())
+    run_inline(folder, 1)
+    first = History(folder).read_final()
+    taste = np.load(folder / "taste.npy")
+    replacement = folder / "other.npy"
+    np.save(replacement, taste + 1.0)
+    replacement.replace(folder / "taste.npy")
+    run_inline(folder, 1)
+    assert np.abs(History(folder).read_final() - first).max() > 1e-4
+    moved = np.abs(np.load(folder / "taste.npy") - (taste + 1.0)).max(axis=1)
+    assert (moved > 0).any()
+
+
 def test_the_history_says_what_happened(tiny: TinyWorld):
     folder = tiny.prepare_run("run", federation(2))
     run_inline(folder, 2)
@@ -38,6 +53,7 @@ def test_the_history_says_what_happened(tiny: TinyWorld):
     assert [row["metrics"] is not None for row in rows] == [True, False, True, True]
     for row in rows[1:]:
         assert row["num_invited"] == 15
+        assert 0 < row["smallest_sum"] <= row["num_reported"]
         assert 0 < row["num_reported"] <= 15
         assert row["bytes_up"] == row["num_reported"] * tiny.layout.size * 4
         assert row["bytes_down"] == 15 * tiny.layout.size * 4

@@ -20,6 +20,6 @@ def test_a_larger_population_keeps_the_tiers_of_its_first_devices():
 def test_shares_must_add_up_and_names_differ():
     low, high = TIERS.tiers
     with pytest.raises(ValidationError, match=r"add up to 0\.8, they must add up to 1"):
-        WorldSettings(tiers=(low, low.model_copy(update={"name": "x"})))
+        WorldSettings(reference_step_s=1, tiers=(low, low.model_copy(update={"name": "x"})))
     with pytest.raises(ValidationError, match="tier names must differ"):
-        WorldSettings(tiers=(low, high.model_copy(update={"name": "low"})))
+        WorldSettings(reference_step_s=1, tiers=(low, high.model_copy(update={"name": "low"})))

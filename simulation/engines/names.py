@@ -1,0 +1,6 @@
+"""The names of the engines, light enough for the command line to import."""
+
+from typing import Literal
+
+EngineName = Literal["inline", "flower"]
+ENGINES: tuple[EngineName, ...] = ("inline", "flower")
