@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from models.text_space import TextSpace
 
 
-@given(hnp.arrays("float32", (6, 4), elements=st.floats(-10, 10, width=32)))
+@given(hnp.arrays("float32", (6, 4), elements=st.integers(-10, 10)))
 def test_placed_texts_have_length_one_and_a_text_at_the_centre_has_none(raw):
     space = TextSpace.of_catalogue(raw)
     lengths = np.linalg.norm(space.place(raw), axis=1)
