@@ -67,6 +67,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _reason(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full while writing {path}: free some space and run again"
-    return f"cannot write {path}: {error.strerror or error}"
+    reason = error.strerror or str(error)
+    return f"cannot write {path} ({reason}): name a folder that can be written to"

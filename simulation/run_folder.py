@@ -167,7 +167,8 @@ def running(path: Path, verb: str, settings: "Settings", command: str = "") -> I
         _write_broken(folder, record, "interrupted", str(stop) or "Ctrl-C")
         raise
     except BaseException as error:
-        _write_broken(folder, record, "failed", f"{type(error).__name__}: {error}")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        _write_broken(folder, record, "failed", reason)
         raise
     _write(folder, record.model_copy(update={"status": "complete"}))
 

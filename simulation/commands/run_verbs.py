@@ -205,7 +205,7 @@ def report(run: options.Run, machine: options.Machine = False) -> None:
         why = f" ({record.reason})" if record.reason else ""
         raise DataError(
             f"the run in {run} is {record.status}{why}, a report needs a complete one: wait for "
-            f"its end, or repeat it: {record.command}"
+            "its end, or run it again"
         )
     found = load_report(folder.report / "report.json")
     _show(voice, found, write_report(found, folder.report))

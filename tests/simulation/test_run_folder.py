@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+import simulation.run_folder
 from models.errors import DataError
 from simulation.run_folder import RunFolder, running
 from simulation.settings import load_settings
@@ -13,11 +14,13 @@ def settings():
 
 
 def test_a_run_that_ends_is_complete_and_can_be_repeated(tmp_path, settings):
-    with running(tmp_path / "run", "compress", settings) as run:
+    command = "pocketfleet compress --out 'my run'"
+    with running(tmp_path / "run", "compress", settings, command) as run:
         assert run.record().status == "running"
     record = run.record()
     assert (record.status, record.verb, record.seed) == ("complete", "compress", settings.seed)
     assert record.versions["torch"] and record.commit
+    assert record.command == "pocketfleet compress --out 'my run'"
     assert run.settings() == settings
     with running(tmp_path / "run", "compress", settings):
         pass
@@ -48,3 +51,38 @@ def test_what_is_no_run_is_one_clear_line(tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps({"seed": 1}))
     with pytest.raises(DataError, match="cannot read the settings of the run"):
         RunFolder(tmp_path).settings()
+
+
+def test_a_run_that_cannot_write_its_settings_has_failed(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(simulation.run_folder, "write_text", full_disk)
+    with pytest.raises(DataError, match="disk is full"), running(tmp_path / "run", "x", settings):
+        pytest.fail("it must not start")
+    record = RunFolder(tmp_path / "run").record()
+    assert (record.status, record.reason) == ("failed", "DataError: the disk is full")
+
+
+def test_what_broke_a_run_is_said_even_when_it_cannot_be_noted(tmp_path, settings, monkeypatch):
+    with pytest.raises(ValueError, match="first"), running(tmp_path / "run", "x", settings):
+        monkeypatch.setattr(simulation.run_folder, "write_json", full_disk)
+        raise ValueError("the first trouble")
+
+
+def test_a_run_begins_without_the_report_of_an_earlier_one(tmp_path, settings):
+    with running(tmp_path / "run", "compare", settings) as run:
+        run.report.mkdir()
+        (run.report / "report.json").write_text("{}")
+    assert (run.report / "report.json").is_file()
+    with pytest.raises(KeyboardInterrupt), running(tmp_path / "run", "compare", settings):
+        assert not run.report.exists()
+        raise KeyboardInterrupt
+
+
+def test_a_report_that_cannot_be_removed_is_one_clear_line(tmp_path, settings):
+    with running(tmp_path / "run", "compare", settings) as run:
+        run.report.write_text("a file where a folder should be")
+    with pytest.raises(DataError, match=r"cannot remove the earlier report .*name another folder"):
+        running(tmp_path / "run", "compare", settings).__enter__()
+
+
+def full_disk(*arguments: object) -> None:
+    raise DataError("the disk is full")

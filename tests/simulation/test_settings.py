@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from models.errors import SettingsError
@@ -66,3 +68,45 @@ def test_a_preset_holds_only_what_settings_know():
     """No key in a preset is unused: the settings classes forbid extra keys."""
     with pytest.raises(SettingsError, match="unknown key 'colour'"):
         load_settings("quickstart", ["colour=blue"])
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_settings_of_a_run_are_a_preset_too(tmp_path, name):
+    first = load_settings(name, ["seed=41", "federation.training.rate=0.1", "split.fraction=0.3"])
+    kept = tmp_path / "settings.json"
+    kept.write_text(first.model_dump_json(indent=2), encoding="utf-8")
+    assert load_settings(str(kept)) == first
+    assert load_settings(str(kept), ["seed=42"]).seed == 42
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "holds no settings"),
+        ('{"seed": 1}', "is missing"),
+        (b"\xff\xfe", "is no JSON"),
+    ],
+)
+def test_a_json_that_is_no_run_is_one_clear_line(tmp_path, content, message):
+    broken = tmp_path / "settings.json"
+    broken.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(str(broken))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preset_that_cannot_be_read_says_why(tmp_path, monkeypatch):
+    folder = tmp_path / "mine.toml"
+    folder.mkdir()
+    with pytest.raises(SettingsError, match=r"cannot read preset .*mine\.toml: Is a directory"):
+        load_settings(str(folder))
+
+    def locked(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    folder.rmdir()
+    folder.touch()
+    monkeypatch.setattr(Path, "read_bytes", locked)
+    with pytest.raises(SettingsError, match=r"cannot read preset .*: Permission denied; give"):
+        load_settings(str(folder))

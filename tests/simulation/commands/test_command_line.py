@@ -1,11 +1,17 @@
 """The command as a person or a script meets it: help, exit codes, one clear line, pure JSON."""
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from models.errors import DataError
 from simulation.__main__ import run
+from simulation.engines import flower
+from simulation.run_folder import RunFolder
 
 VERBS = [
     ["quickstart"],
@@ -118,21 +124,85 @@ def test_a_cohort_larger_than_the_population_is_refused_before_any_training(tabl
     assert json.loads(Path("s/run.json").read_text())["status"] == "failed"
 
 
+def test_compress_needs_the_catalogue_alone(table, monkeypatch):
+    """Neither a world nor a cohort that fits: an encoder knows no devices."""
+    from simulation.experiments import materials
+
+    texts: list[str] = []
+
+    def stop_here(run, settings, catalogue, *rest, **options):
+        texts.extend(catalogue)
+        raise DataError("far enough")
+
+    monkeypatch.setattr(materials, "make_bundle", stop_here)
+    arguments = ["compress", "--out", "c", *table, "--set", "federation.cohort_size=13"]
+    assert run(arguments) == 2
+    assert sorted(texts) == sorted(f"made up film number {i}" for i in range(31))
+    record = RunFolder(Path("c")).record()
+    assert (record.status, record.reason) == ("failed", "DataError: far enough")
+    assert sorted(path.name for path in Path("c").iterdir()) == ["run.json", "settings.json"]
+
+
+def test_the_record_repeats_the_command_that_was_given(table):
+    arguments = ["world", "build", "--out", "a b", *table]
+    assert run(arguments) == 0
+    assert shlex.split(RunFolder(Path("a b")).record().command) == ["pocketfleet", *arguments]
+
+
+def test_a_run_is_repeated_from_its_own_settings(table):
+    assert run(["world", "build", "--out", "first", *table, "--set", "seed=7"]) == 0
+    assert run(["world", "build", "--out", "again", "--preset", "first/settings.json"]) == 0
+    first, again = RunFolder(Path("first")), RunFolder(Path("again"))
+    assert again.settings() == first.settings() and again.settings().seed == 7
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "interrupted"])
+def test_a_report_of_a_run_that_did_not_end_well_is_refused(table, status, capsys):
+    assert run(["world", "build", "--out", "w", *table]) == 0
+    path = Path("w/run.json")
+    path.write_text(path.read_text().replace('"complete"', f'"{status}"'))
+    capsys.readouterr()
+    assert run(["report", "w"]) == 2
+    assert f"the run in w is {status}, a report needs a complete one" in capsys.readouterr().err
+
+
+def test_importing_the_command_loads_nothing_heavy():
+    heavy = {"torch", "transformers", "flwr", "ray", "onnxruntime", "pandas", "scipy"}
+    code = f"import sys, simulation.__main__; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_doctor_says_what_works(capsys):
     code = run(["doctor", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    good = {finding["what"]: finding["good"] for finding in found["findings"]}
+    good = {what: finding["good"] for what, finding in _findings(capsys).items()}
     assert good["engine inline"] and good["packages"] and good["Python 3.11 - 3.13"]
     assert code == (0 if all(good.values()) else 1)
 
 
-def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, table):
-    from simulation.commands import world_verbs
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        ("onnx", "packages"),
+        ("torch", "packages"),
+        ("simulation.engines.inline", "engine inline"),
+        ("ray", "engine flower"),
+    ],
+)
+def test_doctor_names_what_does_not_load(module, what, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, module, None)  # what Python makes an ImportError of
+    assert run(["doctor", "--json"]) == 1
+    finding = _findings(capsys)[what]
+    assert not finding["good"] and module in finding["found"]
+    assert "pip install" in finding["cure"]
 
-    def interrupted(*arguments: object) -> None:
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(world_verbs, "prepare_data", interrupted)
-    assert run(["world", "build", "--out", "w", *table]) == 130
-    assert "stopped by Ctrl-C" in capsys.readouterr().err
-    assert json.loads(Path("w/run.json").read_text())["status"] == "interrupted"
+def test_doctor_misses_a_command_of_flower(monkeypatch, capsys):
+    monkeypatch.setattr(flower, "TOOLS", ("flower-superstar",))
+    assert run(["doctor", "--json"]) == 1
+    assert "`flower-superstar` is not installed" in _findings(capsys)["engine flower"]["found"]
+
+
+def _findings(capsys) -> dict[str, dict]:
+    found = json.loads(capsys.readouterr().out)
+    return {finding["what"]: finding for finding in found["findings"]}

@@ -157,7 +157,7 @@ def test_a_write_that_breaks_leaves_the_older_page_whole(
 
     monkeypatch.setattr(Path, "replace", full_disk)
     changed = report.model_copy(update={"title": "another"})
-    with pytest.raises(DataError, match="No space left on device; free some space"):
+    with pytest.raises(DataError, match=r"the disk is full while writing .*free some space"):
         write_report(changed, tmp_path)
     assert (tmp_path / "index.html").read_text("utf-8") == older
     assert sorted(file.name for file in tmp_path.iterdir()) == ["index.html", "report.json"]
@@ -165,7 +165,7 @@ def test_a_write_that_breaks_leaves_the_older_page_whole(
 
 def test_a_folder_that_is_a_file_is_one_clear_line(report: ReportData, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
-    with pytest.raises(DataError, match=r"cannot write the report to .*taken"):
+    with pytest.raises(DataError, match=r"cannot write .*taken"):
         write_report(report, tmp_path / "taken")
 
 
