@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from clients.job import DEVICE_JOB_FILE, DeviceJob
 from server.settings import SERVER_JOB_FILE, ServerJob
-from simulation.experiments.arms import FEDERATED
 from simulation.engines.names import ENGINES
+from simulation.experiments.arms import FEDERATED
 from simulation.experiments.federation import run_arm
 from simulation.run_folder import RunFolder
 

@@ -189,10 +189,10 @@ def _stop(superlink: subprocess.Popen[bytes], scratch: Path) -> None:
     """Stop the SuperLink and all that it started: SuperExec, the apps, Ray's raylet and actors.
 
     They are asked to end (TERM), waited for, and whatever is still there is killed. What starts
-    while the others end is found by the second look.
+    while the others end is found by a later look.
     """
     left: set[psutil.Process] = set()
-    for stop in (psutil.Process.terminate, psutil.Process.kill):
+    for stop in (psutil.Process.terminate, psutil.Process.kill, psutil.Process.kill):
         left |= _started(superlink.pid, scratch)
         for each in left:
             with contextlib.suppress(psutil.Error):
