@@ -84,8 +84,10 @@ def compare(
     federated = play_federated(run, settings, materials, models[STATIC], arms, engine, progress)
     parameters = federated[FEDERATED].shared()
     install_package(run, materials, opted_in, raw_text, parameters)
-    progress("timing requests on the phone's package", 0, 1)
+    timing = "timing requests on the phone's package"
+    progress(timing, 0, 1)
     costs = measure_phone(run, materials, settings.comparison.latency_requests, settings.seed)
+    progress(timing, 1, 1)
     top = settings.comparison.top
     agreement = agreement_with_evaluation(run, materials, federated[FEDERATED], top)
     outcome = Outcome(

@@ -1,4 +1,4 @@
-"""The real thing: `flwr run`, a SuperLink, Ray actors. Slow, so `make test-slow` runs it."""
+"""The real thing: `flwr run`, a SuperLink, Ray actors; half a minute each, so most are slow."""
 
 import os
 import subprocess
@@ -41,8 +41,9 @@ def scratch(monkeypatch) -> list[Path]:
     return folders
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("num_nodes", [1, 2, 8])
+@pytest.mark.parametrize(
+    "num_nodes", [2, *(pytest.param(nodes, marks=pytest.mark.slow) for nodes in (1, 8))]
+)
 def test_flwr_run_gives_the_parameters_of_the_inline_engine(
     tiny: TinyWorld, scratch: list[Path], num_nodes: int
 ):
