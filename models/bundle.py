@@ -121,7 +121,7 @@ def write_bundle(
     *,
     graph_parts: Mapping[str, int],
     vector_size: int,
-    origin: Mapping[str, str | int],
+    origin: Mapping[str, Any],
     budget_bytes: int,
 ) -> EncoderBundle:
     """Write a bundle folder in one step: it is there whole, or not at all.
@@ -131,8 +131,8 @@ def write_bundle(
         files: content of each of `CONTENT_FILES`.
         graph_parts: bytes of the graph by part; they must add up to the graph.
         vector_size: numbers per encoded text.
-        origin: hashes and seed that made it. No paths and no times, so that the same run writes the
-            same bytes anywhere.
+        origin: hashes, seed, shape and bits that made it. No paths and no times, so that the same
+            run writes the same bytes anywhere.
         budget_bytes: most bytes the four files may have.
 
     Raises:
@@ -153,7 +153,7 @@ def write_bundle(
             for name in CONTENT_FILES
         },
     }
-    content = (json.dumps(manifest, indent=1) + "\n").encode()
+    content = (json.dumps(manifest, separators=(",", ":")) + "\n").encode()
     bundle = EncoderBundle(folder, manifest, len(content))
     _check_budget(bundle.byte_table(), budget_bytes)
     _replace_folder(folder, {**files, MANIFEST: content})

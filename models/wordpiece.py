@@ -12,6 +12,7 @@ the `tokenizers` library, which would cost three times the bytes.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
@@ -37,6 +38,9 @@ CHARACTERS_PER_TOKEN = 16
 English needs about 5, so no usual text loses a piece; a text of a megabyte costs no more than a
 page does.
 """
+
+_SPLITTING = BertPreTokenizer()
+_KEEPING_CASE = BertNormalizer(lowercase=False, strip_accents=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,7 @@ def vocabulary_from_bytes(content: bytes) -> list[str]:
         ) from error
     if tuple(pieces[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
         raise DataError(f"vocabulary begins with {pieces[:5]}, expected {list(SPECIAL_TOKENS)}")
-    if len(set(pieces)) != len(pieces):
-        twice = sorted({piece for piece in pieces if pieces.count(piece) > 1})[:10]
-        raise DataError(f"vocabulary has pieces twice (up to 10 shown): {twice}")
+    _refuse_twins(pieces)
     return pieces
 
 
@@ -115,7 +117,11 @@ def build_tokenizer(pieces: Sequence[str], settings: TokenizerSettings) -> Token
     Args:
         pieces: the vocabulary, special tokens first.
         settings: case, accents and the longest text.
+
+    Raises:
+        DataError: if a piece stands twice in the vocabulary.
     """
+    _refuse_twins(pieces)
     ids = {piece: index for index, piece in enumerate(pieces)}
     tokenizer = Tokenizer(
         WordPiece(
@@ -128,12 +134,33 @@ def build_tokenizer(pieces: Sequence[str], settings: TokenizerSettings) -> Token
     tokenizer.normalizer = BertNormalizer(
         lowercase=settings.lowercase, strip_accents=settings.strip_accents
     )
-    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.pre_tokenizer = _SPLITTING
     tokenizer.post_processor = TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(START, ids[START]), (END, ids[END])]
     )
     tokenizer.enable_truncation(settings.max_tokens)
     return tokenizer
+
+
+def split_words(text: str, tokenizer: Tokenizer) -> list[str]:
+    """Return the normalised words and signs of a text, before they are spelled in pieces.
+
+    >>> settings = TokenizerSettings(lowercase=True, strip_accents=True, max_tokens=8)
+    >>> split_words("The Café (1995)", build_tokenizer(SPECIAL_TOKENS, settings))
+    ['the', 'cafe', '(', '1995', ')']
+    """
+    normal = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def stands_alone(character: str) -> bool:
+    """Say whether a character is always a word by itself, so that its `##` form is never met.
+
+    >>> [stands_alone(character) for character in ("a", "7", "-", "\u4e2d")]
+    [False, False, True, True]
+    """
+    between = _KEEPING_CASE.normalize_str(f"a{character}a")
+    return all(len(word) == 1 for word, _ in _SPLITTING.pre_tokenize_str(between))
 
 
 def cut(text: str, settings: TokenizerSettings) -> str:
@@ -143,3 +170,12 @@ def cut(text: str, settings: TokenizerSettings) -> str:
     128
     """
     return text[: settings.max_characters].encode(errors="replace").decode()
+
+
+def _refuse_twins(pieces: Sequence[str]) -> None:
+    if len(set(pieces)) == len(pieces):
+        return
+    twice = sorted(piece for piece, count in Counter(pieces).items() if count > 1)[:10]
+    raise DataError(
+        f"vocabulary has pieces twice (up to 10 shown): {twice}: each line is an id, so mend it"
+    )

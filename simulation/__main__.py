@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from models.errors import PocketfleetError
-from simulation.commands import data_verbs, doctor, run_verbs, world_verbs
+from simulation.commands import data_verbs, doctor, encoder_verbs, run_verbs, world_verbs
 
 app = typer.Typer(
     name="pocketfleet",
@@ -38,6 +38,8 @@ app = typer.Typer(
 app.command()(run_verbs.quickstart)
 app.add_typer(data_verbs.app, name="data")
 app.command()(run_verbs.compress)
+app.command()(encoder_verbs.distill)
+app.command()(encoder_verbs.encode)
 app.add_typer(world_verbs.app, name="world")
 app.command()(run_verbs.simulate)
 app.command("compare")(run_verbs.compare_arms)

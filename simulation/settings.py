@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,7 +37,13 @@ class TextSettings(BaseModel):
     teacher: str = Field(
         min_length=1, description='"all-MiniLM-L6-v2" (fetched), or a Hugging Face folder or id'
     )
-    prose_sentences: int = Field(ge=0, description="general sentences beside the item texts")
+    bundle: str = Field(
+        description='"" to compress; or the folder of a ready bundle, with its report beside it'
+    )
+    corpus: Literal["catalogue", "general"] = Field(
+        description="what the student learns from: item texts and some prose, or general text alone"
+    )
+    prose_sentences: int = Field(ge=0, description="general texts; beside the items, if any")
     threads: int = Field(
         ge=1, le=64, description="torch threads of the compression; the bundle depends on them"
     )

@@ -31,6 +31,9 @@ class CorpusSettings(BaseModel, extra="forbid", frozen=True):
     query_words_max: int = Field(description="most words of a query", ge=1)
     prose_texts: int = Field(description="most prose texts; the first of the corpus", ge=0)
     prose_words: int = Field(description="a longer prose text is cut to so many words", ge=1)
+    attention_every: int = Field(
+        description="every so-many-th text is in the sample that scores the words", ge=1
+    )
     held_back_every: int = Field(
         description="every so-many-th query and prose text is kept from the student, to judge it",
         ge=2,
@@ -51,19 +54,24 @@ class Corpus:
     """Public texts; nothing of a person is in here.
 
     Attributes:
-        item_texts: the catalogue's texts, at least two that differ and have words.
-        prose: general sentences, may be none.
+        item_texts: a catalogue's texts; none for a general encoder.
+        prose: general sentences, may be none beside a catalogue.
+
+    Raises:
+        DataError: if there are fewer than two different texts with words: items, if there are any
+            items, else prose.
     """
 
     item_texts: tuple[str, ...]
     prose: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        spoken = {text for text in self.item_texts if _WORD.search(text)}
+        kind, texts = ("item", self.item_texts) if self.item_texts else ("prose", self.prose)
+        spoken = {text for text in texts if _WORD.search(text)}
         if len(spoken) < 2:
             raise DataError(
-                f"the corpus has {len(spoken)} different item texts with words, out of "
-                f"{len(self.item_texts)}: give the catalogue's texts, at least 2"
+                f"the corpus has {len(spoken)} different {kind} texts with words, out of "
+                f"{len(texts)}: give a catalogue's texts or general sentences, at least 2"
             )
 
 

@@ -22,6 +22,9 @@ from models.compression.text_teacher import Reading, TextTeacher, read
 from models.errors import DataError
 from models.progress import Progress, silent
 
+MOST_JUDGED = 2000
+"""At most so many texts are compared with the teacher's, spread over all of them."""
+
 _SHORTEST = 1e-12
 """A vector shorter than this has no direction."""
 
@@ -52,6 +55,13 @@ class Curriculum:
         return len(self.texts.items)
 
     @property
+    def judged(self) -> np.ndarray:
+        """Rows that an encoder is judged by: items, or the held-back prose of a general one."""
+        rows = np.arange(self.num_items) if self.num_items else np.flatnonzero(self.held_back)
+        spread = np.linspace(0, len(rows) - 1, min(MOST_JUDGED, len(rows))).astype(np.int64)
+        return np.asarray(rows[spread])
+
+    @property
     def held_back_queries(self) -> np.ndarray:
         """Rows of the queries that are held back."""
         rows = np.flatnonzero(self.held_back)
@@ -63,6 +73,7 @@ def study(
     texts: CorpusTexts,
     vector_size: int,
     held_back_every: int,
+    attention_every: int,
     cache: Path,
     progress: Progress = silent,
 ) -> Curriculum:
@@ -73,6 +84,7 @@ def study(
         texts: what is read.
         vector_size: size of the targets, at most the teacher's.
         held_back_every: every so-many-th query and prose text is held back.
+        attention_every: every so-many-th text is read with its attentions.
         cache: folder of earlier readings.
         progress: told about each batch.
 
@@ -80,7 +92,9 @@ def study(
         DataError: if vector_size is larger than the teacher's.
     """
     kinds = [kind for kind in (texts.items, texts.queries, texts.prose) if kind]
-    readings = tuple(read(teacher, kind, cache, progress) for kind in kinds)
+    readings = tuple(
+        read(teacher, kind, cache, progress, attention_every=attention_every) for kind in kinds
+    )
     vectors = np.concatenate([reading.vectors for reading in readings])
     held_back = texts.held_back(held_back_every)
     reduced = vectors @ principal_axes(vectors[~held_back], vector_size)

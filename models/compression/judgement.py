@@ -17,16 +17,7 @@ from models.errors import BudgetError
 LEAST_INT8_COSINE = 0.95
 """Below this mean cosine with fp32 the quantisation has broken the encoder."""
 
-JUDGED_ITEMS = 2000
-"""At most so many item texts are compared, spread over the catalogue."""
-
 NEIGHBOURS = 10
-
-
-def judged_items(curriculum: Curriculum) -> np.ndarray:
-    """Return the rows of the items that are compared."""
-    count = min(JUDGED_ITEMS, curriculum.num_items)
-    return np.linspace(0, curriculum.num_items - 1, count).astype(np.int64)
 
 
 def learning_figures(curriculum: Curriculum, vectors: np.ndarray) -> dict[str, Figure]:
@@ -37,18 +28,19 @@ def learning_figures(curriculum: Curriculum, vectors: np.ndarray) -> dict[str, F
         vectors: (n, vector_size) float32, the student's, of all texts.
 
     Returns:
-        `item_neighbours` and `query_neighbours` (share of the 10 nearest items in common with the
-        teacher, for items and for held-back queries) and `held_back_cosine` (with the targets).
+        `neighbours` (share of the 10 nearest in common with the teacher, among the judged texts:
+        items, or held-back prose without a catalogue), `query_neighbours` (the same for held-back
+        queries, among items) and `held_back_cosine` (with the targets).
     """
-    items = judged_items(curriculum)
+    rows = curriculum.judged
     figures: dict[str, Figure] = {
-        "item_neighbours": neighbour_agreement(curriculum.teacher_vectors[items], vectors[items])
+        "neighbours": neighbour_agreement(curriculum.teacher_vectors[rows], vectors[rows])
     }
-    queries, k = curriculum.held_back_queries, min(NEIGHBOURS, len(items))
+    queries, k = curriculum.held_back_queries, min(NEIGHBOURS, len(rows))
     if len(queries):
         figures["query_neighbours"] = agreement(
             *(
-                nearest(side[queries], side[items], k)
+                nearest(side[queries], side[rows], k)
                 for side in (curriculum.teacher_vectors, vectors)
             )
         )
@@ -66,7 +58,7 @@ def compare_graphs(
     curriculum: Curriculum,
     torch_onnx_max_abs_diff: float,
 ) -> ParityFigures:
-    """Compare the int8 graph with its fp32 graph and with the teacher, over item texts.
+    """Compare the graph that ships with its fp32 graph and with the teacher, over judged texts.
 
     Args:
         fp32: the serialised graph before quantisation.
@@ -78,7 +70,7 @@ def compare_graphs(
     Raises:
         BudgetError: if int8 is not near fp32: bytes were saved at the cost of the sense.
     """
-    rows = judged_items(curriculum)
+    rows = curriculum.judged
     full, small = (_encode_one_by_one(graph, [ids[row] for row in rows]) for graph in (fp32, int8))
     cosine = float((small * full).sum(axis=1).mean())
     if not cosine >= LEAST_INT8_COSINE:  # also true for NaN

@@ -1,32 +1,38 @@
-"""The whole compression: seven stages, seven rows of the report, one bundle.
+"""The whole compression: eight stages, eight rows of the report, one bundle.
 
 ```
 text_teacher   the teacher reads items, queries and prose: vectors and attention
 pruning        which of its words the student keeps
 student        a small ALBERT that starts as the best bag of words
-distillation   it learns to give each text the teacher's vector
+pretraining    it learns to give each text the teacher's vector
+polish         it goes on under the rounding of its weights, if the plan asks for it
 export         an fp32 ONNX graph, equal to torch
-quantization   the same graph in 8 bits
+quantization   the same graph in few bits
 bundle         graph, vocabulary, tokenizer settings, manifest: at most 1,910,000 bytes
 ```
 
-This follows EI-BERT [1] in a first cut: hard token pruning, distillation, quantisation;
-cross-distillation with task heads is not in it yet. What is the paper's and what is our choice
-stands in each stage's module.
+The stages are EI-BERT's [1]; what is the paper's and what is our choice stands in each stage's
+module. What comes out is the *general* encoder, or that of one catalogue. Its second half,
+cross-distillation with the head of a task, starts from a bundle: see `cross_distillation` and
+`recommender_distillation`.
+
+A run that was killed goes on: the teacher's reading and the pre-training are kept on disk as they
+go, the other stages take seconds and give the same bytes again.
 
 [1] Wang et al., "Put Teacher in Student's Shoes", KDD 2025, arXiv 2507.04636.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from onnx import ModelProto
 from pydantic import BaseModel, Field
-from threadpoolctl import threadpool_limits
 
 from models.bundle import (
     ENCODER_BUDGET_BYTES,
@@ -36,51 +42,65 @@ from models.bundle import (
     EncoderBundle,
     write_bundle,
 )
+from models.compression.batches import encode_ids
 from models.compression.corpus import Corpus, CorpusSettings, collect
 from models.compression.curriculum import Curriculum, learning_weights, study
-from models.compression.distillation import (
-    DistillationSettings,
-    Lessons,
-    distil,
-    encode_ids,
-)
-from models.compression.export import check_parity, export_graph
-from models.compression.judgement import compare_graphs, learning_figures
-from models.compression.pruning import PruningSettings, Vocabulary, prune
-from models.compression.quantization import graph_parts, quantize
-from models.compression.report import CompressionReport, Figure, ParityFigures, StageClock
-from models.compression.student import (
-    Student,
-    StudentSettings,
-    build_student,
-    count_weights,
+from models.compression.export import (
+    bytes_per_word,
+    check_parity,
+    export_graph,
     graph_bytes_without_words,
 )
+from models.compression.graph import graph_parts
+from models.compression.judgement import compare_graphs, learning_figures
+from models.compression.polish import PolishSettings, polish
+from models.compression.pretraining import Lessons, PretrainingSettings, pretrain, teacher_states
+from models.compression.pruning import PruningSettings, WeighedTexts, prune
+from models.compression.quantization import FULL, BitPlan, plan_bits, uniform
+from models.compression.report import CompressionReport, Figure, ParityFigures, StageClock
+from models.compression.student import Student, StudentSettings, build_student, count_weights
 from models.compression.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
+from models.compression.threads import fixed_threads
+from models.compression.vocabulary import Vocabulary
 from models.compression.warm_start import WarmStartSettings, bag_of_words, fit_word_vectors, seat
 from models.progress import Progress, silent
 from models.seeds import integer_seed
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes
 
-STAGES = 7
+STAGES = 8
 JUDGING_BATCH = 128
 
-BESIDE_GRAPH_BYTES = 1_000
+BESIDE_GRAPH_BYTES = 2_600
 """Kept free for manifest and tokenizer settings when words are counted out."""
+
+
+class QuantizationSettings(BaseModel, extra="forbid", frozen=True):
+    """How many bits the weights of the shipped graph have."""
+
+    embedding_bits: Literal[2, 3, 4, 5, 6, 8] = Field(description="of words and positions")
+    matrix_bits: Literal[2, 3, 4, 5, 6, 8] = Field(description="of all other matrices")
+    polish: PolishSettings
 
 
 class CompressionSettings(BaseModel, extra="forbid", frozen=True):
     """Everything a compression can be told, a section per stage."""
 
     budget_bytes: int = Field(
-        description="most bytes of the whole bundle", ge=20_000, le=ENCODER_BUDGET_BYTES
+        description="most bytes of the whole bundle", ge=10_000, le=ENCODER_BUDGET_BYTES
     )
     corpus: CorpusSettings
     teacher: TeacherSettings
     pruning: PruningSettings
     student: StudentSettings
     warm_start: WarmStartSettings
-    distillation: DistillationSettings
+    pretraining: PretrainingSettings
+    quantization: QuantizationSettings
+
+    @property
+    def plan(self) -> BitPlan:
+        """The bits of each weight of the student."""
+        bits = self.quantization
+        return plan_bits(self.student, bits.embedding_bits, bits.matrix_bits)
 
 
 def compress(
@@ -96,14 +116,14 @@ def compress(
     """Compress a text teacher into an encoder bundle.
 
     The same teacher, corpus, settings, seed and number of threads give the same bundle, byte by
-    byte, on the same machine and library versions.
+    byte, on the same machine and library versions, whether it was killed on the way or not.
 
     Args:
         teacher: a Hugging Face folder or id.
         corpus: what the student learns from.
         settings: see `CompressionSettings`.
         out: the bundle's folder; the report is written beside it as `<name>-report.json`.
-        cache: folder of the teacher's readings, reused by later runs.
+        cache: folder of the teacher's readings, reused by later runs, and of unfinished work.
         seed: of every draw.
         threads: threads of torch and NumPy, >= 1.
         progress: told about stages, batches and steps.
@@ -112,18 +132,21 @@ def compress(
         DataError: if the teacher or the corpus cannot be used.
         BudgetError: if the bundle does not fit into its budget.
     """
-    with _fixed_threads(threads):
+    with fixed_threads(threads):
         clock = StageClock(progress, STAGES)
         reader, lessons = clock.run(
             "text_teacher", _text_teacher, teacher, corpus, settings, cache, seed, progress
         )
-        words = clock.run("pruning", _pruning, reader, lessons, settings)
+        work = cache / "compressions" / _address(reader, lessons, settings, seed, threads)
+        words = clock.run("pruning", _pruning, reader, lessons, settings, seed)
         ids = _split(reader, words, settings, lessons.texts.everything)
-        student = clock.run("student", _student, reader, lessons, words, ids, settings, seed)
-        clock.run("distillation", _distillation, student, lessons, ids, settings, seed, progress)
-        graph, difference = clock.run("export", _export, student, ids[: lessons.num_items])
-        small, parity = clock.run("quantization", _quantization, graph, difference, lessons, ids)
-        bundle = clock.run("bundle", _bundle, small, reader, words, settings, out, seed)
+        job = _Job(reader, lessons, words, ids, settings, seed, work, progress)
+        student = clock.run("student", _student, job)
+        clock.run("pretraining", _pretraining, job, student)
+        clock.run("polish", _polish, job, student)
+        graph, difference = clock.run("export", _export, job, student)
+        small, parity = clock.run("quantization", _quantization, job, student, graph, difference)
+        bundle = clock.run("bundle", _bundle, job, small, out)
         report = CompressionReport(
             stages=tuple(clock.rows),
             byte_table=bundle.byte_table(),
@@ -132,7 +155,41 @@ def compress(
             parity=parity,
         )
     report.write(out.with_name(f"{out.name}-report.json"))
+    shutil.rmtree(work, ignore_errors=True)  # kept until now for a run that is killed
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the later stages share.
+
+    Attributes:
+        teacher: the text teacher.
+        lessons: the texts and what the teacher said of them.
+        words: the student's.
+        ids: the student's pieces of every text.
+        settings: all of them.
+        seed: of every draw.
+        work: folder of what is not finished.
+        progress: told about steps.
+    """
+
+    teacher: TextTeacher
+    lessons: Curriculum
+    words: Vocabulary
+    ids: list[list[int]]
+    settings: CompressionSettings
+    seed: int
+    work: Path
+    progress: Progress
+
+    def course(self) -> Lessons:
+        """What the student is trained on."""
+        states = None
+        if self.settings.pretraining.state_weight:
+            states = teacher_states(self.teacher, self.words.teacher_ids)
+        weights = _weights(self.lessons, self.settings)
+        return Lessons(self.ids, self.lessons.targets, weights, states, self.teacher.width)
 
 
 def _text_teacher(
@@ -149,6 +206,7 @@ def _text_teacher(
         collect(corpus, settings.corpus, seed),
         settings.student.vector_size,
         settings.corpus.held_back_every,
+        settings.corpus.attention_every,
         cache,
         progress,
     )
@@ -162,17 +220,31 @@ def _text_teacher(
 
 
 def _pruning(
-    teacher: TextTeacher, lessons: Curriculum, settings: CompressionSettings
+    teacher: TextTeacher, lessons: Curriculum, settings: CompressionSettings, seed: int
 ) -> tuple[Vocabulary, dict[str, Figure]]:
-    rest = graph_bytes_without_words(settings.student) + BESIDE_GRAPH_BYTES
+    rest = graph_bytes_without_words(settings.student, settings.plan) + BESIDE_GRAPH_BYTES
     return prune(
-        lessons,
+        _weighed(lessons, settings.pruning.item_weight),
         teacher,
         max_tokens=settings.student.max_tokens,
-        row_bytes=settings.student.embedding_size,
+        row_bytes=bytes_per_word(settings.student, settings.quantization.embedding_bits),
         budget_bytes=settings.budget_bytes - rest,
         settings=settings.pruning,
+        seed=seed,
     )
+
+
+def _weighed(lessons: Curriculum, item_weight: float) -> list[WeighedTexts]:
+    """Items and prose with their weights; queries only repeat words of items."""
+    readings = iter(lessons.readings)
+    kinds = ((lessons.texts.items, item_weight), (lessons.texts.queries, 0.0))
+    parts = []
+    for texts, weight in (*kinds, (lessons.texts.prose, 1.0)):
+        if texts:
+            reading = next(readings)
+            whole = (texts, reading.attention_everywhere, reading.all_occurrences)
+            parts += [WeighedTexts(*whole, weight)] if weight else []
+    return parts
 
 
 def _split(
@@ -182,50 +254,54 @@ def _split(
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
 
-def _student(
-    teacher: TextTeacher,
-    lessons: Curriculum,
-    words: Vocabulary,
-    ids: list[list[int]],
-    settings: CompressionSettings,
-    seed: int,
-) -> tuple[Student, dict[str, Figure]]:
-    learnt = (~lessons.held_back).nonzero()[0]
+def _student(job: _Job) -> tuple[Student, dict[str, Figure]]:
+    learnt = (~job.lessons.held_back).nonzero()[0]
     word_vectors = fit_word_vectors(
-        bag_of_words([ids[row] for row in learnt], len(words.pieces)),
-        lessons.targets[learnt],
-        _weights(lessons, settings)[learnt] * len(learnt),
-        teacher.word_embeddings()[words.teacher_ids],
-        settings.warm_start,
+        bag_of_words([job.ids[row] for row in learnt], len(job.words.pieces)),
+        job.lessons.targets[learnt],
+        _weights(job.lessons, job.settings)[learnt] * len(learnt),
+        job.words.seed_embeddings(job.teacher.word_embeddings()),
+        job.settings.warm_start,
     )
-    student = build_student(
-        settings.student, len(words.pieces), integer_seed(seed, "student-weights")
-    )
-    seat(student, word_vectors, settings.warm_start, integer_seed(seed, "student-seats"))
-    figures = learning_figures(lessons, encode_ids(student, ids, JUDGING_BATCH))
-    return student, {**count_weights(student), **figures}
+    fresh = integer_seed(job.seed, "student-weights")
+    student = build_student(job.settings.student, len(job.words.pieces), fresh)
+    seat(student, word_vectors, job.settings.warm_start, integer_seed(job.seed, "student-seats"))
+    return student, {**count_weights(student), **_learnt(job, student)}
 
 
-def _distillation(
-    student: Student,
-    lessons: Curriculum,
-    ids: list[list[int]],
-    settings: CompressionSettings,
-    seed: int,
-    progress: Progress,
-) -> tuple[None, dict[str, Figure]]:
-    course = Lessons(ids, lessons.targets, _weights(lessons, settings))
-    losses = distil(student, course, settings.distillation, seed, progress)
+def _pretraining(job: _Job, student: Student) -> tuple[None, dict[str, Figure]]:
+    losses = pretrain(
+        student,
+        job.course(),
+        job.settings.pretraining,
+        job.seed,
+        job.progress,
+        job.work / "pretraining",
+    )
     recent = losses[-min(50, len(losses)) :]
-    figures = learning_figures(lessons, encode_ids(student, ids, JUDGING_BATCH))
-    return None, {"steps": len(losses), "loss": sum(recent) / len(recent), **figures}
+    loss = sum(recent) / len(recent)
+    return None, {"steps": len(losses), "loss": loss, **_learnt(job, student)}
 
 
-def _export(
-    student: Student, item_ids: list[list[int]]
-) -> tuple[tuple[ModelProto, float], dict[str, Figure]]:
-    graph = export_graph(student)
-    difference = check_parity(student, graph, item_ids)
+def _polish(job: _Job, student: Student) -> tuple[None, dict[str, Figure]]:
+    settings = job.settings.quantization.polish
+    learnt = (~job.lessons.held_back).nonzero()[0]
+    losses = polish(
+        student,
+        job.settings.plan,
+        [job.ids[row] for row in learnt],
+        job.lessons.targets[learnt],
+        settings,
+        job.seed,
+        job.progress,
+    )
+    return None, {"steps": len(losses), "loss": losses[-1] if losses else 0.0}
+
+
+def _export(job: _Job, student: Student) -> tuple[tuple[ModelProto, float], dict[str, Figure]]:
+    graph = export_graph(student, uniform(student, FULL))
+    judged = [job.ids[row] for row in job.lessons.judged]
+    difference = check_parity(student, graph, judged)
     return (graph, difference), {
         "fp32_bytes": graph.ByteSize(),
         "nodes": len(graph.graph.node),
@@ -234,31 +310,25 @@ def _export(
 
 
 def _quantization(
-    graph: ModelProto, difference: float, lessons: Curriculum, ids: list[list[int]]
+    job: _Job, student: Student, graph: ModelProto, difference: float
 ) -> tuple[tuple[ModelProto, ParityFigures], dict[str, Figure]]:
-    small = quantize(graph)
-    fp32, int8 = (model.SerializeToString() for model in (graph, small))
-    parity = compare_graphs(fp32, int8, ids, lessons, difference)
+    small = export_graph(student, job.settings.plan)
+    full, few = (model.SerializeToString() for model in (graph, small))
+    parity = compare_graphs(full, few, job.ids, job.lessons, difference)
     return (small, parity), {
-        "int8_bytes": small.ByteSize(),
+        "graph_bytes": small.ByteSize(),
         "shrunk_by": graph.ByteSize() / small.ByteSize(),
         "int8_fp32_cosine": parity.int8_fp32_cosine,
-        "item_neighbours": parity.teacher_neighbour_agreement,
+        "neighbours": parity.teacher_neighbour_agreement,
     }
 
 
-def _bundle(
-    graph: ModelProto,
-    teacher: TextTeacher,
-    words: Vocabulary,
-    settings: CompressionSettings,
-    out: Path,
-    seed: int,
-) -> tuple[EncoderBundle, dict[str, Figure]]:
+def _bundle(job: _Job, graph: ModelProto, out: Path) -> tuple[EncoderBundle, dict[str, Figure]]:
+    settings = job.settings
     files = {
         GRAPH: graph.SerializeToString(deterministic=True),
-        VOCABULARY: vocabulary_to_bytes(words.pieces),
-        TOKENIZER: _tokenizer_settings(teacher, settings).to_bytes(),
+        VOCABULARY: vocabulary_to_bytes(job.words.pieces),
+        TOKENIZER: _tokenizer_settings(job.teacher, settings).to_bytes(),
     }
     bundle = write_bundle(
         out,
@@ -266,14 +336,44 @@ def _bundle(
         graph_parts=graph_parts(graph),
         vector_size=settings.student.vector_size,
         origin={
-            "teacher_sha256": teacher.fingerprint,
-            "settings_sha256": hashlib.sha256(settings.model_dump_json().encode()).hexdigest(),
-            "seed": seed,
+            "teacher_sha256": job.teacher.fingerprint,
+            "settings_sha256": _sha256(settings.model_dump_json()),
+            "seed": job.seed,
+            "student": settings.student.model_dump(),
+            "bits": dict(settings.plan),
         },
         budget_bytes=settings.budget_bytes,
     )
     free = settings.budget_bytes - bundle.num_bytes
     return bundle, {"bundle_bytes": bundle.num_bytes, "free_bytes": free}
+
+
+def _learnt(job: _Job, student: Student) -> dict[str, Figure]:
+    return learning_figures(job.lessons, encode_ids(student, job.ids, JUDGING_BATCH))
+
+
+def _address(
+    teacher: TextTeacher,
+    lessons: Curriculum,
+    settings: CompressionSettings,
+    seed: int,
+    threads: int,
+) -> str:
+    """Return what all later stages depend on, as the name of their folder of unfinished work."""
+    texts = _sha256("\0".join(lessons.texts.everything))
+    known = (
+        teacher.fingerprint,
+        texts,
+        settings.model_dump_json(),
+        seed,
+        threads,
+        torch.__version__,
+    )
+    return _sha256(repr(known))[:32]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _tokenizer_settings(teacher: TextTeacher, settings: CompressionSettings) -> TokenizerSettings:
@@ -285,17 +385,5 @@ def _tokenizer_settings(teacher: TextTeacher, settings: CompressionSettings) -> 
 
 
 def _weights(lessons: Curriculum, settings: CompressionSettings) -> np.ndarray:
-    shares = settings.distillation
+    shares = settings.pretraining
     return learning_weights(lessons, shares.item_share, shares.query_share)
-
-
-@contextmanager
-def _fixed_threads(threads: int) -> Iterator[None]:
-    """Pin the threads of torch and BLAS: sums in another order are other sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,39 +12,37 @@ corpus and averaged over layers and heads:
     s(w) = 1/(L*H*|S|) * sum_{x in S} sum_{l,h} sum_{i: x_i = w} sum_j A^{l,h}[j, i]
 
 so it grows with frequency on purpose. That words are scored by attention over layers, heads and
-sentences is the method of EI-BERT [1]; this formula and the keep rule are our choice.
+sentences is the method of EI-BERT [1]; this formula and the keep rule (`vocabulary`) are our
+choice. Other criteria, to be measured against, are in `pruning_rivals`.
 
 [1] Wang et al., "Put Teacher in Student's Shoes", KDD 2025, arXiv 2507.04636.
 """
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
-from models.compression.curriculum import Curriculum
+from models.compression.pruning_rivals import fresh_vocabulary, random_scores
 from models.compression.report import Figure
 from models.compression.text_teacher import TextTeacher
-from models.errors import BudgetError
-from models.wordpiece import (
-    CONTINUATION,
-    SPECIAL_TOKENS,
-    UNKNOWN,
-    TokenizerSettings,
-    build_tokenizer,
-)
+from models.compression.vocabulary import Vocabulary, keep_best, line_bytes
+from models.errors import DataError
+from models.wordpiece import UNKNOWN, TokenizerSettings, build_tokenizer, cut, split_words
 
-PRINTABLE_ASCII = "".join(chr(code) for code in range(33, 127))
-_UNUSED = re.compile(r"\[unused\d+\]")
+Criterion = Literal["attention", "frequency", "random", "fresh"]
 
 
 class PruningSettings(BaseModel, extra="forbid", frozen=True):
-    """What the student's vocabulary keeps besides the best words."""
+    """Which words the student's vocabulary keeps."""
 
+    criterion: Criterion = Field(
+        description="attention: the words the teacher looks at most; the others are its rivals"
+    )
     character_min_count: int = Field(
         description="a character seen so often in the corpus is always kept", ge=1
     )
@@ -54,62 +52,93 @@ class PruningSettings(BaseModel, extra="forbid", frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The student's words.
+class WeighedTexts:
+    """Texts of one kind, and what the teacher made of their words.
 
     Attributes:
-        pieces: in the order of their ids, special tokens first.
-        teacher_ids: (len(pieces),) int64, each piece's id in the teacher's vocabulary.
+        texts: any number.
+        attention: (teacher's vocabulary,) float64, attention each word received in these texts:
+            `Reading.attention_everywhere`.
+        occurrences: (teacher's vocabulary,) int64, places at which it stood.
+        weight: how many times each of these texts counts, > 0.
     """
 
-    pieces: tuple[str, ...]
-    teacher_ids: np.ndarray
+    texts: Sequence[str]
+    attention: np.ndarray
+    occurrences: np.ndarray
+    weight: float
 
 
 def prune(
-    curriculum: Curriculum,
+    corpora: Sequence[WeighedTexts],
     teacher: TextTeacher,
     max_tokens: int,
-    row_bytes: int,
+    row_bytes: float,
     budget_bytes: int,
     settings: PruningSettings,
+    seed: int,
 ) -> tuple[Vocabulary, dict[str, Figure]]:
     """Choose the student's words: the stage as a whole.
 
     Args:
-        curriculum: the texts and the attention their words received.
+        corpora: the texts by kind, with what the teacher made of them.
         teacher: whose vocabulary is cut.
         max_tokens: longest text of the student.
         row_bytes: bytes of a piece in the embedding table.
         budget_bytes: for all rows and all lines of the vocabulary file.
-        settings: what is kept besides the best words.
+        settings: the criterion, and what is kept in any case.
+        seed: of the draw of `criterion = "random"`.
 
     Returns:
         the vocabulary, and the figures of the stage.
+
+    Raises:
+        DataError: if the texts have no words.
+        BudgetError: if not even what is kept in any case fits.
     """
+    pieces = teacher.standard_vocabulary
     reading = TokenizerSettings(teacher.lowercase, teacher.strip_accents, max_tokens)
-    before = build_tokenizer(teacher.standard_vocabulary, reading)
-    scores = _corpus_scores(curriculum, settings.item_weight)
-    texts = curriculum.texts.everything
-    vocabulary = prune_vocabulary(
-        teacher.standard_vocabulary,
-        teacher.special_ids,
-        scores,
-        frequent_characters(texts, before, settings.character_min_count),
-        row_bytes,
-        budget_bytes,
-    )
+    before = build_tokenizer(pieces, reading)
+    counted = [(count_words(part.texts, before, reading), part.weight) for part in corpora]
+    words = _total([(counts, 1) for counts, _ in counted])
+    if not words:
+        raise DataError(
+            f"the corpus has no words to choose from, in {sum(len(c.texts) for c in corpora)} "
+            "texts: give texts with words"
+        )
+    characters = frequent_characters(words, settings.character_min_count)
+    limits = (row_bytes, budget_bytes)
+    if settings.criterion == "fresh":
+        weighed = _total(counted)
+        vocabulary = fresh_vocabulary(pieces, teacher.special_ids, weighed, characters, *limits)
+    else:
+        scores = word_scores(corpora, settings.criterion, seed)
+        vocabulary = keep_best(pieces, teacher.special_ids, scores, characters, *limits)
     after = build_tokenizer(vocabulary.pieces, reading)
-    words = scores.copy()
-    words[teacher.special_ids] = 0  # [CLS] and [SEP] draw most attention, and are never in doubt
     return vocabulary, {
-        "words_before": len(teacher.standard_vocabulary),
+        "criterion": settings.criterion,
+        "words_before": len(pieces),
         "words_after": len(vocabulary.pieces),
-        "attention_kept": float(words[vocabulary.teacher_ids].sum() / words.sum()),
-        "embedding_bytes": row_bytes * len(vocabulary.pieces),
+        "embedding_bytes": round(row_bytes * len(vocabulary.pieces)),
         "vocabulary_bytes": sum(line_bytes(piece) for piece in vocabulary.pieces),
-        **splitting_figures(texts, before, after),
+        **coverage_figures(corpora, teacher, vocabulary),
+        **splitting_figures(words, before, after),
     }
+
+
+def word_scores(corpora: Sequence[WeighedTexts], criterion: Criterion, seed: int) -> np.ndarray:
+    """Return what each of the teacher's words is worth, (vocabulary,) float64; 0: never met.
+
+    Args:
+        corpora: texts by kind.
+        criterion: "attention", "frequency" or "random".
+        seed: of the draw by lot.
+    """
+    sizes, weights = [len(part.texts) for part in corpora], [part.weight for part in corpora]
+    if criterion == "attention":
+        return token_scores([part.attention for part in corpora], sizes, weights)
+    frequency = token_scores([part.occurrences for part in corpora], sizes, weights)
+    return frequency if criterion == "frequency" else random_scores(frequency, seed)
 
 
 def token_scores(
@@ -118,7 +147,7 @@ def token_scores(
     """Return s(w) over several corpora, each counted with its weight.
 
     Args:
-        received: per corpus (vocabulary,) float64, `Reading.attention_received`.
+        received: per corpus (vocabulary,) float64, the attention received.
         num_texts: per corpus its number of texts |S|.
         weights: per corpus how many times each of its texts counts.
 
@@ -127,119 +156,101 @@ def token_scores(
     """
     total = sum(
         (weight * corpus for weight, corpus in zip(weights, received, strict=True)),
-        start=np.zeros_like(received[0]),
+        start=np.zeros(received[0].shape),
     )
     return total / sum(weight * n for weight, n in zip(weights, num_texts, strict=True))
 
 
-def prune_vocabulary(
-    teacher_vocabulary: Sequence[str],
-    special_ids: Sequence[int],
-    scores: np.ndarray,
-    characters: set[str],
-    row_bytes: int,
-    budget_bytes: int,
-) -> Vocabulary:
-    """Keep the special tokens, all spelling pieces and the best words that the bytes allow.
-
-    Guarantees: the special tokens come first; every character of `characters` that the teacher can
-    begin or continue a word with is kept in that form; the rows and lines have at most
-    `budget_bytes`; a kept word never scored below a dropped one, except to spell.
-
-    Args:
-        teacher_vocabulary: the teacher's pieces in the order of their ids.
-        special_ids: the teacher's ids of `SPECIAL_TOKENS`, in that order.
-        scores: (len(teacher_vocabulary),) float64, s(w).
-        characters: what must stay spellable, normalised as the tokenizer does.
-        row_bytes: bytes of a piece in the embedding table.
-        budget_bytes: bytes for all rows and all lines of the vocabulary file.
-
-    Raises:
-        BudgetError: if not even the special tokens and the characters fit.
-    """
-    required = required_pieces(teacher_vocabulary, special_ids, characters)
-    left = budget_bytes - sum(row_bytes + line_bytes(teacher_vocabulary[i]) for i in required)
-    if left < 0:
-        raise BudgetError(
-            f"the {len(required)} special tokens and characters need {-left:,} bytes more than the "
-            f"{budget_bytes:,} left for words: raise the budget or take a narrower student"
-        )
-    chosen = _best_that_fit(teacher_vocabulary, scores, set(required), row_bytes, left)
-    words = sorted({*required, *chosen} - set(special_ids))
-    pieces = (*SPECIAL_TOKENS, *(teacher_vocabulary[i] for i in words))
-    return Vocabulary(pieces, np.asarray([*special_ids, *words], np.int64))
-
-
-def required_pieces(
-    teacher_vocabulary: Sequence[str], special_ids: Sequence[int], characters: set[str]
-) -> list[int]:
-    """Return the teacher's ids of what is always kept: special tokens and letters, with ## form."""
-    ids = {piece: index for index, piece in enumerate(teacher_vocabulary)}
-    spelling = {*PRINTABLE_ASCII, *characters}
-    forms = [form for letter in sorted(spelling) for form in (letter, CONTINUATION + letter)]
-    return list(dict.fromkeys([*special_ids, *(ids[form] for form in forms if form in ids)]))
-
-
-def line_bytes(piece: str) -> int:
-    """Return the bytes of a piece's line in the vocabulary file."""
-    return len(piece.encode()) + 1
-
-
-def frequent_characters(texts: Sequence[str], tokenizer: Tokenizer, min_count: int) -> set[str]:
-    """Return the characters seen at least `min_count` times, after the tokenizer's normalising."""
+def count_words(
+    texts: Sequence[str], tokenizer: Tokenizer, reading: TokenizerSettings
+) -> Counter[str]:
+    """Return how often each normalised word or sign stands in the texts, as far as read."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(tokenizer.normalizer.normalize_str(text))
+        counts.update(split_words(cut(text, reading), tokenizer))
+    return counts
+
+
+def frequent_characters(words: Mapping[str, int], min_count: int) -> set[str]:
+    """Return the characters that stand at least `min_count` times in the words.
+
+    >>> sorted(frequent_characters({"abba": 1, "b": 1}, 2))
+    ['a', 'b']
+    """
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for character in word:
+            counts[character] += count
     return {character for character, seen in counts.items() if seen >= min_count}
 
 
-def splitting_figures(
-    texts: Sequence[str], before: Tokenizer, after: Tokenizer
+def coverage_figures(
+    corpora: Sequence[WeighedTexts], teacher: TextTeacher, vocabulary: Vocabulary
 ) -> dict[str, float]:
-    """Return what the pruning does to how texts are split.
+    """Return how much of what the teacher met is still a word of its own.
 
     Returns:
-        `unknown_rate_before` and `_after` (share of pieces that are `[UNK]`) and `length_growth`
-        (pieces after / pieces before, 1.0 = none).
+        `attention_kept`, share of the attention received, and `occurrences_kept`, share of the
+        places; both without the special tokens, which are never in doubt.
     """
-    pieces_before, unknown_before = _count_pieces(texts, before)
-    pieces_after, unknown_after = _count_pieces(texts, after)
+    ids = {piece: index for index, piece in enumerate(teacher.standard_vocabulary)}
+    kept = [ids[piece] for piece in vocabulary.pieces if piece in ids]
     return {
-        "unknown_rate_before": unknown_before / pieces_before,
-        "unknown_rate_after": unknown_after / pieces_after,
-        "length_growth": pieces_after / pieces_before,
+        "attention_kept": _share_kept(word_scores(corpora, "attention", 0), kept, teacher),
+        "occurrences_kept": _share_kept(word_scores(corpora, "frequency", 0), kept, teacher),
     }
 
 
-def _count_pieces(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, int]:
-    """Return how many pieces the texts have, and how many of them are `[UNK]`."""
-    unknown = tokenizer.get_vocab()[UNKNOWN]
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-    return sum(map(len, ids)), sum(text.count(unknown) for text in ids)
+def splitting_figures(
+    words: Mapping[str, int], before: Tokenizer, after: Tokenizer
+) -> dict[str, float]:
+    """Return what the pruning does to how words are split.
+
+    Args:
+        words: how often each normalised word stands in the texts.
+        before: the teacher's tokenizer.
+        after: the student's.
+
+    Returns:
+        `unknown_rate_before` and `_after` (share of the words that are `[UNK]`), `length_growth`
+        (pieces after / pieces before, 1.0 = none), `words_whole_before` and `_after` (share of the
+        words that are one piece).
+    """
+    pieces_before, unknown_before, whole_before = _count_pieces(words, before)
+    pieces_after, unknown_after, whole_after = _count_pieces(words, after)
+    num_words = sum(words.values())
+    return {
+        "unknown_rate_before": unknown_before / num_words,
+        "unknown_rate_after": unknown_after / num_words,
+        "length_growth": pieces_after / pieces_before,
+        "words_whole_before": whole_before / num_words,
+        "words_whole_after": whole_after / num_words,
+    }
 
 
-def _best_that_fit(
-    vocabulary: Sequence[str], scores: np.ndarray, taken: set[int], row_bytes: int, budget: int
-) -> list[int]:
-    """Return ids by falling score, ties by id, until the next one does not fit."""
-    chosen: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        piece = vocabulary[index]
-        if scores[index] <= 0:
-            break  # never met in the corpus: the bytes are better left free
-        if index in taken or _UNUSED.fullmatch(piece):
-            continue
-        budget -= row_bytes + line_bytes(piece)
-        if budget < 0:
-            break
-        chosen.append(int(index))
-    return chosen
+def _count_pieces(words: Mapping[str, int], tokenizer: Tokenizer) -> tuple[int, int, int]:
+    """Return the number of pieces, of words that are `[UNK]` and of words that are one piece."""
+    pieces = unknown = whole = 0
+    for word, count in words.items():
+        split = [piece.value for piece in tokenizer.model.tokenize(word)]
+        pieces += count * len(split)
+        if split == [UNKNOWN]:  # a word is unknown as a whole or not at all
+            unknown += count
+        elif len(split) == 1:
+            whole += count
+    return pieces, unknown, whole
 
 
-def _corpus_scores(curriculum: Curriculum, item_weight: float) -> np.ndarray:
-    """Return s(w) over items and prose; queries only repeat words of items."""
-    items, *others = curriculum.readings
-    prose = others[-1:] if curriculum.texts.prose else []
-    sizes = [len(curriculum.texts.items), len(curriculum.texts.prose)]
-    received = [reading.attention_received for reading in (items, *prose)]
-    return token_scores(received, sizes[: len(received)], [item_weight, 1.0][: len(received)])
+def _share_kept(scores: np.ndarray, kept: Sequence[int], teacher: TextTeacher) -> float:
+    words = scores.copy()
+    words[teacher.special_ids] = 0  # [CLS] and [SEP] draw most attention
+    return float(words[kept].sum() / words.sum()) if words.any() else 1.0
+
+
+def _total(counted: Sequence[tuple[Mapping[str, int], float]]) -> dict[str, int]:
+    """Return the counts of several corpora, each times its weight, rounded."""
+    total: dict[str, float] = {}
+    for counts, weight in counted:
+        for word, count in counts.items():
+            total[word] = total.get(word, 0.0) + weight * count
+    return {word: round(count) for word, count in total.items()}

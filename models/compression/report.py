@@ -31,7 +31,7 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class ParityFigures:
-    """How alike the bundle is to what it was made from, over item texts.
+    """How alike the bundle is to what it was made from, over the judged texts: items, or held-back prose of a general encoder.
 
     Attributes:
         torch_onnx_max_abs_diff: largest difference of a number, torch against the fp32 graph.
@@ -39,7 +39,7 @@ class ParityFigures:
         int8_neighbour_agreement: share of the 10 nearest that int8 and fp32 have in common.
         teacher_neighbour_agreement: share of the 10 nearest that int8 and the text teacher have in
             common. The figure that says what the small encoder is worth.
-        num_texts: item texts compared.
+        num_texts: texts compared.
     """
 
     torch_onnx_max_abs_diff: float

@@ -14,7 +14,7 @@ its first training step the student IS this bag of words, and training adds orde
 Step 4 is what makes it exact. A LayerNorm is a mere factor on vectors of one length and mean 0, so
 the table is written in a basis orthogonal to (1, ..., 1); that and the filler cost 2 of the E
 dimensions. The map E -> H carries that basis over to another such basis; the outputs of attention
-and feed-forward start at 0, so the layer passes its input on; the projector undoes the basis.
+and feed-forward start at 0, so every layer passes its input on; the projector undoes the basis.
 
 This is our choice, not EI-BERT's. Its relatives: Model2Vec (word vectors cut out of a sentence
 encoder) and Fixup (H. Zhang et al., ICLR 2019: residual branches that start at 0).
@@ -33,6 +33,9 @@ _PRIOR_RIDGE = 1e-3
 """Of the mean diagonal: enough to solve safely with fewer texts than the teacher is wide."""
 
 _TINY = 1e-30
+
+_WAYS_OUT = ("attention_out", "feed_out")
+"""Where a layer adds to what passes through it."""
 
 
 class WarmStartSettings(BaseModel, extra="forbid", frozen=True):
@@ -113,20 +116,19 @@ def seat(student: Student, words: WordVectors, settings: WarmStartSettings, seed
     coordinates, readout = _cut_to_rank(words, min(E, H) - 2)
     rows, limit = _of_one_length(coordinates, settings.length_quantile)
     rng = np.random.Generator(np.random.PCG64(seed))
-    inner, outer = (_basis_without_mean(size, rows.shape[1], rng) for size in (E, H))
+    inner = _basis_without_mean(E, rows.shape[1], rng)
+    outer = inner if student.widen is None else _basis_without_mean(H, rows.shape[1], rng)
     projector = np.vstack([readout, np.zeros(readout.shape[1])])  # the filler says nothing
     with torch.no_grad():
-        _seat_embeddings(student, rows @ inner.T)
-        _copy(
-            student.albert.encoder.embedding_hidden_mapping_in.weight,
-            outer @ inner.T,
-            np.sqrt(H / E),
-        )
+        student.positions.weight.zero_()
+        _copy(student.words.weight, rows @ inner.T, 1.0)
+        if student.widen is not None:
+            _copy(student.widen.weight, outer @ inner.T, np.sqrt(H / E))
         _copy(student.projector.weight, projector.T @ outer.T, limit)
-        layer = student.albert.encoder.albert_layer_groups[0].albert_layers[0]
-        for branch in (layer.attention.dense, layer.ffn_output):
-            branch.weight.zero_()
-            branch.bias.zero_()
+        for name, module in student.layers.named_modules():
+            if isinstance(module, torch.nn.Linear) and name.endswith(_WAYS_OUT):
+                module.weight.zero_()
+                module.bias.zero_()
 
 
 def _linear_prior(X: sparse.csr_matrix, Y: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
@@ -189,13 +191,6 @@ def _basis_without_mean(size: int, count: int, rng: np.random.Generator) -> np.n
     """Return (size, count) orthonormal columns, each with mean 0."""
     columns = np.hstack([np.ones((size, 1)), rng.normal(size=(size, count))])
     return np.asarray(np.linalg.qr(columns)[0][:, 1:])
-
-
-def _seat_embeddings(student: Student, table: np.ndarray) -> None:
-    embeddings = student.albert.embeddings
-    embeddings.position_embeddings.weight.zero_()
-    embeddings.token_type_embeddings.weight.zero_()
-    _copy(embeddings.word_embeddings.weight, table, 1.0)
 
 
 def _copy(target: torch.Tensor, values: np.ndarray, factor: float) -> None:

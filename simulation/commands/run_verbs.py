@@ -101,7 +101,11 @@ def compress(
 
       pocketfleet compress --out runs/encoder
 
+      pocketfleet compress --preset standard --out runs/general
+
       pocketfleet compress --set text.teacher=path/to/a/huggingface/folder
+
+    Killed at any stage, the same command goes on where it was and ends with the same bytes.
     """
     from simulation.data.interactions import Columns
     from simulation.experiments.materials import make_bundle, prepare_data
@@ -111,8 +115,10 @@ def compress(
     settings = load_settings(preset, overrides or ())
     cache = cache_folder()
     with running(out, "compress", settings, command_line()) as run, voice.progress() as progress:
-        items = prepare_data(settings, cache, progress).interactions.items
-        catalogue = list(items[Columns.TEXT])
+        catalogue: list[str] = []
+        if settings.text.corpus == "catalogue":
+            items = prepare_data(settings, cache, progress).interactions.items
+            catalogue = list(items[Columns.TEXT])
         made = make_bundle(run, settings, catalogue, cache, progress, fresh=fresh)
     table = Table(title="Encoder bundle", show_footer=True)
     table.add_column("part", footer="in all")

@@ -61,7 +61,7 @@ def distillation_prose(
     if limit < 1:
         raise ValueError(f"limit must be >= 1, got {limit}")
     texts = [*_read_leads(fetch_wheel(leads, cache, progress))]
-    texts += _read_plots(fetch_wheel(plots, cache, progress))
+    texts += read_plots(fetch_wheel(plots, cache, progress))
     unique = list(dict.fromkeys(one for text in texts for one in sentences(text)))
     order = generator(seed, "prose").permutation(len(unique))[:limit]
     return [unique[place] for place in order]
@@ -88,7 +88,7 @@ def _read_leads(wheel: Path) -> list[str]:
         raise DataError(f"{_LEADS} is not the list of articles that was pinned") from error
 
 
-def _read_plots(wheel: Path) -> list[str]:
+def read_plots(wheel: Path) -> list[str]:
     """Return the plots of films."""
     content = read_member(wheel, _PLOTS, _MAX_MEMBER_BYTES).decode("utf-8", errors="replace")
     try:

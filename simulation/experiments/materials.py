@@ -10,6 +10,7 @@ Each step writes into the run folder, whole or not at all.
 import hashlib
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,14 @@ from models.compression.report import CompressionReport
 from models.compression.text_teacher import load_text_teacher, read
 from models.encoder import Encoder
 from models.errors import DataError, PocketfleetError
-from models.files import write_whole
+from models.files import replace_folder, write_whole
 from models.histories import Histories
 from models.progress import Progress, silent
 from models.text_space import TextSpace
 from simulation.data.cache import sha256_of
 from simulation.data.interactions import Columns
 from simulation.data.loading import load_interactions
+from simulation.data.pretraining_text import pretraining_texts
 from simulation.data.private_text import add_synthetic_private_texts
 from simulation.data.prose import distillation_prose
 from simulation.data.splits import Split, split
@@ -133,12 +135,14 @@ def make_bundle(
     """Compress the teacher into the run's encoder bundle.
 
     A bundle that is already there is kept when it was made from the same settings, texts, teacher
-    and seed, and is undamaged; `fresh` makes it anew in any case.
+    and seed, and is undamaged; `fresh` makes it anew in any case. With `text.bundle` nothing is
+    compressed: that bundle is copied, with the report beside it.
     """
+    if settings.text.bundle:
+        return _adopt_bundle(run, Path(settings.text.bundle))
     teacher = find_teacher(settings, cache, progress)
-    wanted = settings.text.prose_sentences
-    prose = distillation_prose(cache, wanted, settings.seed, progress) if wanted else []
-    digest = _digest(settings, teacher, catalogue, prose)
+    corpus = encoder_corpus(settings, catalogue, cache, progress)
+    digest = _digest(settings, teacher, corpus)
     if not fresh and _is_made_from(run, digest):
         progress("keeping the encoder bundle: its settings, texts and teacher are the same", 1, 1)
         return read_compression(run)
@@ -146,7 +150,7 @@ def make_bundle(
     shutil.rmtree(run.bundle, ignore_errors=True)  # of this run folder, and perhaps damaged
     report = compress(
         teacher,
-        Corpus(tuple(catalogue), tuple(prose)),
+        corpus,
         settings.compression,
         run.bundle,
         cache,
@@ -170,7 +174,34 @@ def read_compression(run: RunFolder) -> CompressionReport:
         raise DataError(f"cannot read the compression report {run.compression}") from error
 
 
-def _digest(settings: Settings, teacher: str, catalogue: list[str], prose: list[str]) -> str:
+def encoder_corpus(
+    settings: Settings, catalogue: list[str], cache: Path, progress: Progress = silent
+) -> Corpus:
+    """What the student learns from, as `text.corpus` says."""
+    wanted = settings.text.prose_sentences
+    if settings.text.corpus == "general":
+        return Corpus((), tuple(pretraining_texts(cache, wanted, settings.seed, progress)))
+    prose = distillation_prose(cache, wanted, settings.seed, progress) if wanted else []
+    return Corpus(tuple(catalogue), tuple(prose))
+
+
+def _adopt_bundle(run: RunFolder, ready: Path) -> CompressionReport:
+    """Copy a ready bundle and its report into the run."""
+    EncoderBundle.open(ready)
+    report = ready.with_name(f"{ready.name}-report.json")
+    if not report.is_file():
+        raise DataError(f"bundle {ready} has no report beside it: {report} is missing")
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=run.path) as scratch:
+        copy = Path(scratch) / "bundle"
+        shutil.copytree(ready, copy, ignore=shutil.ignore_patterns("*.md"))
+        replace_folder(copy, run.bundle)
+    (run.path / DIGEST_FILE).unlink(missing_ok=True)
+    with write_whole(run.compression) as file:
+        file.write(report.read_bytes())
+    return read_compression(run)
+
+
+def _digest(settings: Settings, teacher: str, corpus: Corpus) -> str:
     """What a bundle depends on, as one hash: settings, texts, teacher, code and versions."""
     weights = Path(teacher) / "model.safetensors"
     content = {
@@ -180,7 +211,7 @@ def _digest(settings: Settings, teacher: str, catalogue: list[str], prose: list[
         "code": _code_hash(),
         "versions": versions(),
         "teacher": [teacher, sha256_of(weights) if weights.is_file() else "by name"],
-        "texts": [catalogue, prose],
+        "texts": [corpus.item_texts, corpus.prose],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

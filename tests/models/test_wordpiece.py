@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DataError
@@ -12,6 +12,8 @@ from models.wordpiece import (
     TokenizerSettings,
     build_tokenizer,
     cut,
+    split_words,
+    stands_alone,
     vocabulary_from_bytes,
     vocabulary_to_bytes,
 )
@@ -21,6 +23,7 @@ PIECES = [*SPECIAL_TOKENS, *LETTERS, *("##" + letter for letter in LETTERS), "ab
 SETTINGS = TokenizerSettings(lowercase=True, strip_accents=True, max_tokens=128)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=LETTERS + "xé", min_size=1, max_size=LONGEST_WORD + 5))
 def test_pieces_join_to_the_word_unless_unknown(word):
     tokenizer = build_tokenizer(PIECES, SETTINGS)
@@ -33,6 +36,20 @@ def test_pieces_join_to_the_word_unless_unknown(word):
         assert pieces == [UNKNOWN]
 
 
+@settings(deadline=None)
+@given(st.text(alphabet=LETTERS + "BxéÉ -.中", max_size=60))
+def test_each_word_of_a_text_is_its_pieces_unless_unknown(text):
+    tokenizer = build_tokenizer(PIECES, SETTINGS)
+    words = split_words(text, tokenizer)
+    spelt = []
+    for piece in tokenizer.encode(text, add_special_tokens=False).tokens:
+        if piece.startswith("##"):
+            spelt[-1] += piece.removeprefix("##")
+        else:
+            spelt.append(piece)
+    assert spelt == [word if set(word) <= set(LETTERS) else UNKNOWN for word in words]
+
+
 def test_longest_match_wins():
     assert build_tokenizer(PIECES, SETTINGS).encode("ABCde").tokens == [
         "[CLS]",
@@ -43,8 +60,8 @@ def test_longest_match_wins():
 
 
 def test_long_text_is_cut_to_max_tokens():
-    settings = TokenizerSettings(lowercase=True, strip_accents=True, max_tokens=5)
-    assert build_tokenizer(PIECES, settings).encode("a b c d e").tokens == [
+    short = TokenizerSettings(lowercase=True, strip_accents=True, max_tokens=5)
+    assert build_tokenizer(PIECES, short).encode("a b c d e").tokens == [
         "[CLS]", "a", "b", "c", "[SEP]",
     ]  # fmt: skip
 
@@ -62,10 +79,11 @@ def test_half_a_character_pair_is_readable():
     assert build_tokenizer(PIECES, SETTINGS).encode(cut("a \ud800", SETTINGS)).tokens[1] == "a"
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.integers(3, 512))
 def test_settings_round_trip(lowercase, strip_accents, max_tokens):
-    settings = TokenizerSettings(lowercase, strip_accents, max_tokens)
-    assert TokenizerSettings.from_bytes(settings.to_bytes()) == settings
+    written = TokenizerSettings(lowercase, strip_accents, max_tokens)
+    assert TokenizerSettings.from_bytes(written.to_bytes()) == written
 
 
 @pytest.mark.parametrize(
@@ -100,3 +118,12 @@ def test_vocabulary_round_trip():
 def test_bad_vocabulary_is_refused(content, reason):
     with pytest.raises(DataError, match=reason):
         vocabulary_from_bytes(content)
+
+
+def test_a_vocabulary_with_duplicates_builds_no_tokenizer():
+    with pytest.raises(DataError, match=r"twice .*'abc'"):
+        build_tokenizer([*PIECES, "abc"], SETTINGS)
+
+
+def test_which_characters_stand_alone():
+    assert [character for character in "aé7ß-.$中" if stands_alone(character)] == [*"-.$中"]

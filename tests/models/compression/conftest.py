@@ -5,6 +5,7 @@ import torch
 from onnx import ModelProto
 
 from models.compression.export import export_graph
+from models.compression.quantization import uniform
 from models.compression.student import Student, StudentSettings, build_student
 from tests.models.conftest import TINY
 
@@ -26,4 +27,4 @@ def student() -> Student:
 @pytest.fixture(scope="session")
 def graph(student: Student) -> ModelProto:
     """Its fp32 graph."""
-    return export_graph(student)
+    return export_graph(student, uniform(student, 32))

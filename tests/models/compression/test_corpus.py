@@ -12,6 +12,7 @@ SETTINGS = CorpusSettings(
     query_words_max=2,
     prose_texts=2,
     prose_words=3,
+    attention_every=1,
     held_back_every=2,
 )
 WORDS = st.lists(st.sampled_from(["heat", "crime", "Old", "river"]), max_size=6)

@@ -19,7 +19,7 @@ TEXTS = CorpusTexts(
 @pytest.fixture(scope="module")
 def curriculum(teacher_folder, tmp_path_factory):
     teacher = load_text_teacher(teacher_folder, TeacherSettings(max_tokens=16, batch_size=4))
-    return study(teacher, TEXTS, 6, 3, tmp_path_factory.mktemp("cache"))
+    return study(teacher, TEXTS, 6, 3, 1, tmp_path_factory.mktemp("cache"))
 
 
 def test_targets_are_unit_vectors_of_the_asked_size(curriculum):

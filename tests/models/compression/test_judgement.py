@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from models.compression import curriculum as curricula
 from models.compression import judgement
 from models.compression.corpus import CorpusTexts
 from models.compression.curriculum import Curriculum
-from models.compression.judgement import judged_items, learning_figures
+from models.compression.judgement import learning_figures
 from models.errors import BudgetError
 
 
@@ -23,7 +24,7 @@ def curriculum(num_items=30, num_queries=10, num_prose=5, size=6):
 def test_the_teacher_itself_is_perfect():
     made = curriculum()
     figures = learning_figures(made, made.targets)
-    assert figures["item_neighbours"] == figures["query_neighbours"] == 1
+    assert figures["neighbours"] == figures["query_neighbours"] == 1
     assert figures["held_back_cosine"] == pytest.approx(1)
 
 
@@ -39,13 +40,19 @@ def test_only_held_back_texts_are_judged():
 
 def test_without_queries_and_prose_only_items_are_judged():
     made = curriculum(num_queries=0, num_prose=0)
-    assert set(learning_figures(made, made.targets)) == {"item_neighbours"}
+    assert set(learning_figures(made, made.targets)) == {"neighbours"}
 
 
 def test_a_large_catalogue_is_sampled_from_end_to_end(monkeypatch):
-    monkeypatch.setattr(judgement, "JUDGED_ITEMS", 4)
-    assert judged_items(curriculum(num_items=31)).tolist() == [0, 10, 20, 30]
-    assert judged_items(curriculum(num_items=3)).tolist() == [0, 1, 2]
+    monkeypatch.setattr(curricula, "MOST_JUDGED", 4)
+    assert curriculum(num_items=31).judged.tolist() == [0, 10, 20, 30]
+    assert curriculum(num_items=3).judged.tolist() == [0, 1, 2]
+
+
+def test_without_a_catalogue_held_back_prose_is_judged():
+    made = curriculum(num_items=0, num_queries=0, num_prose=9)
+    assert made.judged.tolist() == [0, 4, 8]
+    assert set(learning_figures(made, made.targets)) == {"neighbours", "held_back_cosine"}
 
 
 def test_an_encoder_broken_by_quantisation_raises(monkeypatch):

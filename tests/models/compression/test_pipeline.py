@@ -1,4 +1,9 @@
 import json
+import os
+import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +23,8 @@ STAGE_NAMES = [
     "text_teacher",
     "pruning",
     "student",
-    "distillation",
+    "pretraining",
+    "polish",
     "export",
     "quantization",
     "bundle",
@@ -63,8 +69,8 @@ def test_the_phone_splits_texts_as_the_student_learnt_them(compressed, tiny_corp
 
 def test_training_does_not_undo_the_warm_start(compressed):
     figures = {row.stage: row.figures for row in compressed[1].stages}
-    started, ended = (figures[stage] for stage in ("student", "distillation"))
-    assert ended["item_neighbours"] > started["item_neighbours"] - 0.1
+    started, ended = (figures[stage] for stage in ("student", "pretraining"))
+    assert ended["neighbours"] > started["neighbours"] - 0.1
     assert figures["pruning"]["words_after"] < figures["pruning"]["words_before"]
     assert figures["pruning"]["unknown_rate_after"] == 0
 
@@ -95,7 +101,7 @@ def test_same_run_same_bytes(
 def test_a_budget_nothing_fits_raises_before_training(
     teacher_folder, tiny_corpus, tiny_settings, compression_cache, tmp_path
 ):
-    small = tiny_settings.model_copy(update={"budget_bytes": 20_000})
+    small = tiny_settings.model_copy(update={"budget_bytes": 12_000})
     stages = []
     with pytest.raises(BudgetError, match="raise the budget or take a narrower student"):
         compress(
@@ -107,8 +113,73 @@ def test_a_budget_nothing_fits_raises_before_training(
 
 
 def test_an_empty_corpus_is_refused():
-    with pytest.raises(DataError, match="0 different item texts"):
-        Corpus((), ("prose alone is no catalogue",))
+    with pytest.raises(DataError, match="1 different item texts"):
+        Corpus(("one", "one"), ("prose beside it",))
+    with pytest.raises(DataError, match="0 different prose texts"):
+        Corpus((), ())
+
+
+def test_an_encoder_without_a_catalogue_is_judged_by_held_back_prose(
+    teacher_folder, tiny_corpus, tiny_settings, compression_cache, tmp_path
+):
+    report = compress(
+        teacher_folder,
+        Corpus((), tiny_corpus.item_texts + tiny_corpus.prose),
+        tiny_settings,
+        tmp_path / "bundle",
+        compression_cache,
+        seed=3,
+        threads=1,
+    )
+    assert report.parity.num_texts == 14  # every fifth of 70
+    assert report.bundle_bytes <= TINY["budget_bytes"]
+
+
+class Killed(Exception):
+    """Stands for kill -9: it leaves the folders as they are."""
+
+
+@pytest.mark.parametrize("stage", ["text teacher", "pre-training", "polish"])
+def test_resume_after_kill_gives_the_same_bytes(
+    stage, compressed, teacher_folder, tiny_corpus, tiny_settings, tmp_path
+):
+    bundle, _ = compressed
+    inputs = (teacher_folder, tiny_corpus, tiny_settings, tmp_path / "bundle", tmp_path / "cache")
+
+    def kill(what, done, total):
+        if what == stage and done > total / 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        compress(*inputs, seed=3, threads=1, progress=kill)
+    assert not (tmp_path / "bundle").exists()
+    compress(*inputs, seed=3, threads=1)
+    again = EncoderBundle.open(tmp_path / "bundle")
+    assert again.manifest["files"] == bundle.manifest["files"]
+    assert not any((tmp_path / "cache" / "compressions").iterdir())  # nothing unfinished is left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [3.0, 4.0, 5.0, 6.0])
+def test_resume_after_a_real_kill(
+    seconds, compressed, teacher_folder, tiny_corpus, tiny_settings, tmp_path
+):
+    """The same with kill -9, at whatever the process is doing then."""
+    script = tmp_path / "compress.py"
+    script.write_text(
+        "import pickle, sys\nfrom models.compression.pipeline import compress\n"
+        "compress(*pickle.load(open(sys.argv[1], 'rb')), seed=3, threads=1)\n"
+    )
+    inputs = (teacher_folder, tiny_corpus, tiny_settings, tmp_path / "bundle", tmp_path / "cache")
+    (tmp_path / "inputs").write_bytes(pickle.dumps(inputs))
+    command = [sys.executable, str(script), str(tmp_path / "inputs")]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    compress(*inputs, seed=3, threads=1)
+    again = EncoderBundle.open(tmp_path / "bundle")
+    assert again.manifest["files"] == compressed[0].manifest["files"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.compression.distillation import pad
+from models.compression.batches import pad
 from models.compression.student import StudentSettings, build_student
 from models.compression.warm_start import (
     WarmStartSettings,
@@ -39,7 +39,7 @@ def test_the_seated_student_is_the_bag_of_words(seed, passes):
 
 def test_all_words_have_one_length_and_mean_zero():
     vectors = np.random.default_rng(0).normal(size=(WORDS, 20))
-    table = seated(vectors).albert.get_input_embeddings().weight.detach().numpy()
+    table = seated(vectors).words.weight.detach().numpy()
     np.testing.assert_allclose(np.linalg.norm(table, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(table.mean(axis=1), 0, atol=1e-6)
 
@@ -83,7 +83,7 @@ def test_long_words_are_cut_to_the_quantile():
     student = build_student(StudentSettings.model_validate(TINY["student"]), WORDS, seed=1).eval()
     limit = WarmStartSettings(penalty=0.01, rounds=1, length_quantile=0.5)
     seat(student, WordVectors(vectors, np.ones(WORDS)), limit, seed=2)
-    table = student.albert.get_input_embeddings().weight.detach().numpy()
+    table = student.words.weight.detach().numpy()
     # Cut to the common length, the loud word is like all others.
     np.testing.assert_allclose(table[5], table[6], atol=1e-5)
 

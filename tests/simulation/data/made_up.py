@@ -1,6 +1,8 @@
 """Made-up data in every form the loaders read. No row here comes from a real data set."""
 
 import hashlib
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simulation.data.interactions import NO_TIME, Columns, IntakeReport, Interactions
+from simulation.data.tarballs import PinnedTarball
 from simulation.data.wheels import PinnedWheel
 
 FILMS = [
@@ -74,6 +77,38 @@ def cached_wheel(cache: Path, package: str, members: dict[str, bytes]) -> Pinned
     target.parent.mkdir(parents=True, exist_ok=True)
     (cache / "index" / f"{package.replace('-', '_')}-1.0-py3-none-any.whl").rename(target)
     return wheel
+
+
+def tiny_tarball(folder: Path, package: str, members: dict[str, bytes]) -> PinnedTarball:
+    """Write `<package>.tgz` into a folder, and return how to pin it; its URL leads nowhere yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{package}.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    content = path.read_bytes()
+    return PinnedTarball(
+        package=package,
+        version="1.0",
+        url=f"http://127.0.0.1:9/{package}.tgz",
+        sha256=hashlib.sha256(content).hexdigest(),
+        max_bytes=len(content),
+        what="made-up files",
+        licence="none",
+        citation="nobody",
+        second_source="use your own files",
+    )
+
+
+def cached_tarball(cache: Path, package: str, members: dict[str, bytes]) -> PinnedTarball:
+    """Put a tiny tarball straight into a cache, so that no download is needed."""
+    tarball = tiny_tarball(cache / "index", package, members)
+    target = tarball.path_in(cache)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (cache / "index" / f"{package}.tgz").rename(target)
+    return tarball
 
 
 def interactions(

@@ -1,0 +1,321 @@
+"""Claim: the bundle's bytes, latency, load time and memory, beside what one would use otherwise.
+
+    python -m benchmarks.encoder_speed models/pretrained/ei-bert-en
+    python -m benchmarks.encoder_speed models/pretrained/ei-bert-en --static FOLDER --json
+
+Side by side in one process, one thread, in alternation, tokenization included: the bundle as it
+ships, its own fp32 graph, its fp32 weights in torch, all-MiniLM-L6-v2 in int8 (exported by
+torch.onnx and onnxruntime's quantize_dynamic per channel, as anybody would do it; kept in the
+cache), and a static bundle. Medians over the repeats of p50 and p95. Load time (with the first
+text) and peak memory are those of a fresh process each. Milliseconds belong to the machine: compare
+the ratios.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from benchmarks.machine import describe_machine
+from clients.serving import latency
+from models.bundle import GRAPH, EncoderBundle
+from models.compression.export import export_graph
+from models.compression.quantization import FULL, uniform
+from models.compression.student import mean_pool
+from models.encoder import Encoder, open_session
+from models.errors import DataError
+from models.files import write_whole
+from simulation.data.cache import cache_folder
+from simulation.data.teachers import teacher_folder
+from simulation.experiments.general_students import GeneralStudent
+from simulation.experiments.language_tables import markdown
+
+LENGTHS, REPEATS, PROCESSES = (8, 16, 32, 64), 7, 5
+REQUESTS = {1: 60, 64: 4}
+"""Timed requests per repeat, by batch size."""
+
+WORDS = (
+    *("the", "a", "of", "and", "in", "to", "is", "was", "for", "on", "with", "as", "by", "at"),
+    *("from", "his", "her", "it", "that", "this", "year", "time", "people", "world", "first"),
+    *("city", "film", "war", "state", "school", "team", "family", "music", "house", "game"),
+    *("water", "life", "day", "history"),
+)
+"""In every vocabulary: each is one piece, so a text has as many pieces for all."""
+
+EI_BERT, FP32_GRAPH, FP32_TORCH = "EI-BERT bundle", "its fp32 graph", "its fp32 weights in torch"
+MINILM, STATIC = "MiniLM-L6 int8", "static bundle"
+PAIRS = ((MINILM, EI_BERT), (FP32_GRAPH, EI_BERT), (FP32_TORCH, EI_BERT), (EI_BERT, STATIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """An encoder that is timed.
+
+    Attributes:
+        name: for the table.
+        num_bytes: of all that it ships.
+        num_tokens: pieces that it reads a text as.
+        read: encodes a batch of texts that have equally many pieces.
+        probe: what `benchmarks.encoder_probe` is told.
+    """
+
+    name: str
+    num_bytes: int
+    num_tokens: Callable[[str], int]
+    read: Callable[[Sequence[str]], object]
+    probe: tuple[str, Path]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--static", type=Path, help="a static bundle to compare with")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        runners = all_runners(given.bundle, given.static, Path(scratch), cache_folder())
+        alone = {runner.name: in_fresh_processes(runner) for runner in runners}
+        times = {
+            (length, batch): time_all(runners, length, batch, given.repeats)
+            for length in LENGTHS
+            for batch in REQUESTS
+        }
+    num_bytes = {runner.name: runner.num_bytes for runner in runners}
+    if given.json:
+        flat = {
+            f"{length} tokens, batch {batch}": found for (length, batch), found in times.items()
+        }
+        print(json.dumps({"bytes": num_bytes, "alone": alone, "ms": flat}))
+        return
+    print(describe_machine(), "\n")
+    print(table(num_bytes, alone, times), "\n")
+    print(ratios(times))
+
+
+def all_runners(bundle: Path, static: Path | None, scratch: Path, cache: Path) -> list[Runner]:
+    """Everything that is compared."""
+    general = GeneralStudent.of_bundle(bundle)
+    runners = [
+        bundle_runner(EI_BERT, bundle),
+        fp32_graph_runner(general, scratch / "graph"),
+        torch_runner(general, scratch / "torch"),
+        minilm_runner(cache),
+    ]
+    return [*runners, bundle_runner(STATIC, static)] if static else runners
+
+
+def bundle_runner(name: str, folder: Path) -> Runner:
+    """A bundle: one text as the product encodes it, more as one batch of its graph."""
+    encoder, bundle = Encoder.load(folder), EncoderBundle.open(folder)
+    start = GeneralStudent.of_bundle(folder)
+    many = graph_reader(bundle.read(GRAPH), start.tokenizer)
+
+    def read(texts: Sequence[str]) -> object:
+        return encoder.encode(texts) if len(texts) == 1 else many(texts)
+
+    return Runner(name, encoder.num_bytes, encoder.num_tokens, read, ("bundle", folder.resolve()))
+
+
+def fp32_graph_runner(general: GeneralStudent, folder: Path) -> Runner:
+    """The bundle's student, its weights in fp32, through onnxruntime."""
+    graph = export_graph(general.student, uniform(general.student, FULL)).SerializeToString()
+    return graph_runner(FP32_GRAPH, graph, general.tokenizer, folder)
+
+
+def graph_runner(name: str, graph: bytes, tokenizer: Tokenizer, folder: Path) -> Runner:
+    """Any graph with inputs `ids` and `mask`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH).write_bytes(graph)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    words = sum(len(word.encode()) + 1 for word in tokenizer.get_vocab())
+    return Runner(
+        name,
+        len(graph) + words,
+        lambda text: len(tokenizer.encode(text).ids),
+        graph_reader(graph, tokenizer),
+        ("graph", folder),
+    )
+
+
+def torch_runner(general: GeneralStudent, folder: Path) -> Runner:
+    """The same student in torch."""
+    student, tokenizer = general.student, general.tokenizer
+    student.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+    def read(texts: Sequence[str]) -> object:
+        ids = torch.from_numpy(split(tokenizer, texts))
+        with torch.inference_mode():
+            return student(ids, torch.ones_like(ids))
+
+    return Runner(
+        FP32_TORCH,
+        (folder / "model.safetensors").stat().st_size,
+        lambda text: len(tokenizer.encode(text).ids),
+        read,
+        ("student", folder),
+    )
+
+
+def minilm_runner(cache: Path) -> Runner:
+    """The default text teacher as int8, exported once."""
+    teacher = teacher_folder(cache)
+    folder = cache / "minilm-int8" / f"{teacher.name}-torch-{torch.__version__}"
+    if not (folder / GRAPH).is_file():
+        with write_whole(folder / GRAPH) as file:
+            file.write(export_minilm(teacher))
+    tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(128)
+    return graph_runner(MINILM, (folder / GRAPH).read_bytes(), tokenizer, folder)
+
+
+def export_minilm(teacher: Path) -> bytes:
+    """Export by torch.onnx, then quantise dynamically, per channel, after pre-processing."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from transformers import AutoModel
+
+    class Sentence(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = AutoModel.from_pretrained(
+                teacher, attn_implementation="eager", add_pooling_layer=False
+            ).eval()
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            return torch.nn.functional.normalize(mean_pool(states, mask), dim=1)
+
+    axes = {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("tokens", max=128)}
+    example = torch.ones((2, 16), dtype=torch.int64)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [str(Path(scratch) / f"{name}.onnx") for name in ("fp32", "ready", "int8")]
+        torch.onnx.export(
+            Sentence().eval(),
+            (example, example),
+            paths[0],
+            input_names=["ids", "mask"],
+            output_names=["vector"],
+            dynamic_shapes=(axes, axes),
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        quant_pre_process(paths[0], paths[1], skip_symbolic_shape=True)
+        quantize_dynamic(paths[1], paths[2], per_channel=True, weight_type=QuantType.QInt8)
+        return Path(paths[2]).read_bytes()
+
+
+def graph_reader(graph: bytes, tokenizer: Tokenizer) -> Callable[[Sequence[str]], object]:
+    """A batch of texts through a graph, tokenization included."""
+    session = open_session(graph)
+
+    def read(texts: Sequence[str]) -> object:
+        ids = split(tokenizer, texts)
+        return session.run(None, {"ids": ids, "mask": np.ones_like(ids)})[0]
+
+    return read
+
+
+def split(tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
+    """Pieces of texts that have equally many, (batch, tokens) int64."""
+    return np.asarray([e.ids for e in tokenizer.encode_batch_fast(list(texts))], np.int64)
+
+
+def texts_of(length: int, count: int) -> list[str]:
+    """Different texts of so many pieces, `[CLS]` and `[SEP]` included."""
+    return [
+        " ".join(
+            WORDS[(7 * start + place * (1 + start % 3)) % len(WORDS)] for place in range(length - 2)
+        )
+        for start in range(count)
+    ]
+
+
+def time_all(
+    runners: Sequence[Runner], length: int, batch: int, repeats: int
+) -> dict[str, tuple[float, float]]:
+    """p50 and p95 in ms of each runner, medians over the repeats; runners take turns."""
+    texts = texts_of(length, 64)
+    for runner in runners:
+        counts = {runner.num_tokens(text) for text in texts}
+        if counts != {length}:
+            raise DataError(
+                f"{runner.name} reads texts of {length} pieces as {sorted(counts)}: its vocabulary "
+                "lacks a word of WORDS, take another one"
+            )
+    found: dict[str, list[tuple[float, float]]] = {runner.name: [] for runner in runners}
+    for _ in range(repeats):
+        for runner in runners:
+
+            def request(number: int, runner: Runner = runner) -> object:
+                chosen = texts if batch > 1 else [texts[number % len(texts)]]
+                return runner.read(chosen)
+
+            timed = latency(request, REQUESTS[batch])
+            found[runner.name].append((timed.p50_ms, timed.p95_ms))
+    return {
+        name: (
+            statistics.median(p50 for p50, _ in values),
+            statistics.median(p95 for _, p95 in values),
+        )
+        for name, values in found.items()
+    }
+
+
+def in_fresh_processes(runner: Runner) -> dict[str, float]:
+    """Median figures of some processes that do nothing else."""
+    kind, folder = runner.probe
+    runs = []
+    for _ in range(PROCESSES):
+        command = [sys.executable, "-m", "benchmarks.encoder_probe", kind, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        runs.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+Times = dict[tuple[int, int], dict[str, tuple[float, float]]]
+
+
+def table(num_bytes: dict[str, int], alone: dict[str, dict[str, float]], times: Times) -> str:
+    """A row per figure, a column per encoder."""
+    rows = [["", *num_bytes], ["bytes", *(f"{size:,}" for size in num_bytes.values())]]
+    for key, title in (
+        ("load_ms", "load and first text, ms"),
+        ("peak_mb", "peak memory, MB"),
+        ("imports_mb", "of it before loading, MB"),
+        ("import_s", "import, s"),
+    ):
+        rows.append([title, *(f"{alone[name][key]:.2f}" for name in num_bytes)])
+    for (length, batch), found in times.items():
+        cells = [f"{p50:.2f} / {p95:.2f}" for p50, p95 in (found[name] for name in num_bytes)]
+        rows.append([f"{length} tokens, batch {batch}: p50 / p95, ms", *cells])
+    return markdown(rows)
+
+
+def ratios(times: Times) -> str:
+    """How many times as long one takes as another, by length, p50."""
+    known = next(iter(times.values()))
+    pairs = [(slow, fast) for slow, fast in PAIRS if slow in known and fast in known]
+    rows = [["p50, ratio", *(f"{length} x {batch}" for length, batch in times)]]
+    for slow, fast in pairs:
+        cells = [f"{found[slow][0] / found[fast][0]:.2f}" for found in times.values()]
+        rows.append([f"{slow} / {fast}", *cells])
+    return markdown(rows)
+
+
+if __name__ == "__main__":
+    main()

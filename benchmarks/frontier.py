@@ -1,0 +1,104 @@
+"""Draw docs/frontier.svg: quality against bytes, from the results of the language tasks.
+
+    python -m benchmarks.frontier --split test
+
+A dot is an encoder in a format: the mean score over the sets (all must be there), and the bytes of
+its largest bundle. The line joins what nothing smaller beats: the frontier.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulation.experiments.language_cells import RESULTS, CellResult, results_in
+from simulation.experiments.language_settings import USUAL, load_language_settings
+from simulation.experiments.language_tables import mean_of, scores_of
+
+BUDGET_BYTES = 1_910_000
+OURS, OTHERS = "#1f7a5c", "#3f5fc4"
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """An encoder in a format.
+
+    Attributes:
+        name: beside the dot.
+        num_bytes: of all that ships.
+        score: mean over the sets, %.
+    """
+
+    name: str
+    num_bytes: int
+    score: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--split", choices=("validation", "test"), default="test")
+    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=Path("docs/frontier.svg"))
+    given = parser.parse_args()
+    settings = load_language_settings()
+    results = results_in(given.results, given.split)
+    found = dots(results, settings.columns, given.sets or list(settings.sets))
+    draw(found, given.out)
+    for dot in sorted(found, key=lambda dot: dot.num_bytes):
+        mark = "*" if dot in frontier(found) else " "
+        print(f"{mark} {dot.num_bytes:>12,} bytes  {dot.score:5.1f} %  {dot.name}")
+
+
+def dots(results: Sequence[CellResult], columns: dict[str, str], sets: Sequence[str]) -> list[Dot]:
+    """The columns of the table that have a score on every set."""
+    found = []
+    for title, text in columns.items():
+        arm, _, kind = text.partition(":")
+        score = mean_of([scores_of(results, name, arm, USUAL, kind) for name in sets])
+        if score is not None:
+            own = [r.num_bytes[kind] for r in results if r.arm == arm and r.variant == USUAL]
+            found.append(Dot(title, max(own), score))
+    return found
+
+
+def frontier(found: Sequence[Dot]) -> list[Dot]:
+    """The dots that no other one with as few bytes beats, by rising bytes.
+
+    >>> frontier([Dot("a", 1, 50.0), Dot("b", 2, 40.0), Dot("c", 3, 60.0)])[-1].name
+    'c'
+    """
+    kept: list[Dot] = []
+    for dot in sorted(found, key=lambda dot: (dot.num_bytes, -dot.score)):
+        if not kept or dot.score > kept[-1].score:
+            kept.append(dot)
+    return kept
+
+
+def draw(found: Sequence[Dot], out: Path) -> None:
+    """Draw the picture."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams |= {"font.family": "sans-serif", "font.size": 10.5, "svg.hashsalt": "pocketfleet"}
+    figure, pane = plt.subplots(figsize=(7.6, 4.2), layout="constrained")
+    line = frontier(found)
+    pane.plot([d.num_bytes for d in line], [d.score for d in line], color="#8a8a86", linewidth=1)
+    for dot in found:
+        colour = OURS if dot.name.startswith("EI-BERT") else OTHERS
+        pane.plot([dot.num_bytes], [dot.score], "o", color=colour, markersize=7)
+        pane.annotate(
+            dot.name, (dot.num_bytes, dot.score), (6, -3), textcoords="offset points", fontsize=9
+        )
+    pane.axvline(BUDGET_BYTES, color="#b5483a", linestyle="--", linewidth=1)
+    pane.set_xscale("log")
+    pane.set_xlabel("bytes of all that ships")
+    pane.set_ylabel("mean score over the sets, %")
+    pane.margins(x=0.2, y=0.12)
+    pane.grid(color="#e4e1d8")
+    pane.set_axisbelow(True)
+    pane.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out, facecolor="white", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,365 @@
+"""The language tasks: each labelled set, learnt by each kind of model, judged as it ships.
+
+```
+labelled set --fine-tuning--> teacher --------------------------------------> "teacher"
+      |                          |  features, head
+      |     general student --cross-distillation--> student + readout --bits--> fp32, int8, ...
+      +--TF-IDF + logistic regression--------------------------------------> "tf-idf"
+```
+
+One cell (see `language_cells`) is one of these arms on one set. The teacher of a set is fine-tuned
+once and serves all students and seeds. Choices are made on the validation split; a cell of the test
+split looks at the test texts once, at its end.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from models.compression.augmentation import augment
+from models.compression.cross_distillation import Taught, cross_distil
+from models.compression.quantization import BitPlan
+from models.compression.task_head import split_texts
+from models.compression.task_polish import polish_task
+from models.compression.task_teacher import TaskTeacher, fine_tune
+from models.compression.tasks import Examples, Task, score_of
+from models.progress import Progress, silent
+from simulation.data.labelled_texts import CLINC150, LabelledTexts, Split, load_labelled
+from simulation.data.teachers import MINILM_NAME, teacher_folder
+from simulation.experiments.general_students import GeneralStudent, open_start
+from simulation.experiments.language_cells import (
+    TEACHER,
+    TF_IDF,
+    Cell,
+    CellResult,
+    SplitName,
+    digest_of,
+    is_made,
+    mine_alone,
+    read_result,
+    write_result,
+)
+from simulation.experiments.language_settings import LanguageSettings
+from simulation.experiments.task_bundles import ship
+from simulation.experiments.text_baselines import fit_tf_idf
+from simulation.run_folder import git_commit, versions
+
+FP32 = "fp32"
+_FLOAT32_BYTES = 4
+Thing = TypeVar("Thing")
+
+
+@dataclass(slots=True)
+class Workbench:
+    """What cells are made with; of sets, teachers and starts the last one is kept in memory.
+
+    Attributes:
+        settings: of all sets, starts and variants.
+        cache: folder of downloads, teachers, features and compressed starts.
+        clinc150: the user's own copy of CLINC150's data_full.json, if there is one.
+        progress: told about everything.
+    """
+
+    settings: LanguageSettings
+    cache: Path
+    clinc150: Path | None = None
+    progress: Progress = silent
+    _last: dict[str, tuple[str, object]] = field(default_factory=dict)
+
+    def labelled(self, set_name: str) -> LabelledTexts:
+        """A labelled set, its training rows cut to the limit."""
+        limit = self.settings.of_set(set_name).train_limit or None
+
+        def load() -> LabelledTexts:
+            path = self.clinc150 if set_name == CLINC150 else None
+            seed = self.settings.teacher_seed
+            return load_labelled(set_name, self.cache, path, limit, seed, self.progress)
+
+        return self._kept("labelled", set_name, load)
+
+    def task(self, set_name: str) -> Task:
+        """What is learnt: training and validation texts; the test texts are no part of it."""
+        labelled = self.labelled(set_name)
+        return task_of(labelled, self.settings)
+
+    def teacher(self, set_name: str) -> TaskTeacher:
+        """The fine-tuned teacher of a set, from the cache if it was made before."""
+        return self._kept(
+            "teacher",
+            set_name,
+            lambda: teacher_of(self.task(set_name), self.settings, self.cache, self.progress),
+        )
+
+    def start(self, name: str) -> GeneralStudent:
+        """The general student of a start, compressed first if need be."""
+        settings = self.settings.of_start(name)
+        return self._kept("start", name, lambda: open_start(settings, self.cache, self.progress))
+
+    def taught(self, set_name: str, start: str, variant: str, seed: int) -> Taught:
+        """A start's student that has learnt a set."""
+        return teach(
+            self.task(set_name),
+            self.teacher(set_name),
+            self.start(start),
+            start,
+            variant,
+            self.settings,
+            self.cache,
+            seed,
+            self.progress,
+        )
+
+    def digest(self, cell: Cell) -> str:
+        """The hash of all that a cell's result depends on, but for the code."""
+        settings, of_set = self.settings, self.settings.of_set(cell.set_name)
+        parts: dict[str, object] = {
+            "cell": [cell.set_name, cell.arm, cell.variant, cell.seed, cell.split],
+            "set": [of_set.score, of_set.train_limit],
+        }
+        if cell.arm == TF_IDF:
+            return digest_of(parts | {"tf-idf": settings.tf_idf.model_dump()})
+        parts["teacher"] = [
+            settings.text_teacher,
+            settings.teacher_seed,
+            settings.threads,
+            settings.teacher(cell.set_name).model_dump(),
+        ]
+        if cell.is_student:
+            names = settings.formats_of(cell.arm, cell.variant)
+            bits = {name: settings.formats[name].model_dump() for name in names}
+            learning = settings.cross_distillation(cell.set_name, cell.arm, cell.variant)
+            parts["student"] = [self.start(cell.arm).fingerprint, settings.budget_bytes, bits]
+            parts["learning"] = learning.model_dump()
+            parts["polish"] = settings.task.polish.model_dump()
+            parts["augmentation"] = settings.augmentation(cell.set_name).model_dump()
+        return digest_of(parts)
+
+    def _kept(self, kind: str, name: str, make: Callable[[], Thing]) -> Thing:
+        if kind not in self._last or self._last[kind][0] != name:
+            self._last.pop(kind, None)  # two teachers at once need not be in memory
+            self._last[kind] = (name, make())
+        found: Thing = self._last[kind][1]  # type: ignore[assignment]
+        return found
+
+
+def task_of(labelled: LabelledTexts, settings: LanguageSettings) -> Task:
+    """Return what a model learns of a labelled set."""
+    return Task(
+        name=labelled.name,
+        train=Examples(labelled.train.texts, labelled.train.labels),
+        validation=Examples(labelled.validation.texts, labelled.validation.labels),
+        num_labels=len(labelled.label_names),
+        score=settings.of_set(labelled.name).score,
+    )
+
+
+def teacher_of(
+    task: Task, settings: LanguageSettings, cache: Path, progress: Progress = silent
+) -> TaskTeacher:
+    """Return the text teacher, fine-tuned on a task; a run that was killed goes on."""
+    name = settings.text_teacher
+    source = teacher_folder(cache, progress) if name == MINILM_NAME else name
+    fine_tuning, threads = settings.teacher(task.name), settings.threads
+    return fine_tune(source, task, fine_tuning, cache, settings.teacher_seed, threads, progress)
+
+
+def teach(
+    task: Task,
+    teacher: TaskTeacher,
+    start: GeneralStudent,
+    start_name: str,
+    variant: str,
+    settings: LanguageSettings,
+    cache: Path,
+    seed: int,
+    progress: Progress = silent,
+) -> Taught:
+    """Teach a general student a task by cross-distillation.
+
+    Args:
+        task: what it learns.
+        teacher: fine-tuned on it.
+        start: who learns; stays as it is.
+        start_name: of the settings.
+        variant: manner of cross-distillation.
+        settings: of all.
+        cache: folder of the teacher's features.
+        seed: of the training; the texts without labels are the same for all seeds.
+        progress: told about every step.
+    """
+    more = augment(task.train.texts, settings.augmentation(task.name), settings.teacher_seed)
+    return cross_distil(
+        start.student,
+        start.tokenizer,
+        teacher,
+        task,
+        more,
+        settings.cross_distillation(task.name, start_name, variant),
+        cache,
+        seed,
+        settings.threads,
+        progress,
+    )
+
+
+def finish(
+    taught: Taught,
+    task: Task,
+    start: GeneralStudent,
+    format_name: str,
+    seed: int,
+    settings: LanguageSettings,
+    progress: Progress = silent,
+) -> tuple[Taught, BitPlan]:
+    """Return what is exported in a format: the bits of each weight, and the student for them.
+
+    Args:
+        taught: trained in fp32; it is the student as well unless the format asks for a polish.
+        task: whose training texts the polish reads.
+        start: whose words the student has.
+        format_name: of the settings.
+        seed: of the polish.
+        settings: of all.
+        progress: told about every step.
+    """
+    wanted = settings.formats[format_name]
+    plan = wanted.plan(taught.student.settings)
+    if not wanted.polish or settings.task.polish.steps == 0:
+        return taught, plan
+    more = augment(task.train.texts, settings.augmentation(task.name), settings.teacher_seed)
+    longest = taught.student.settings.max_tokens
+    ids = split_texts(start.tokenizer, [*task.train.texts, *more], longest)
+    t, polish = settings.task.cross_distillation.temperature, settings.task.polish
+    return polish_task(taught, plan, ids, t, polish, seed, settings.threads, progress), plan
+
+
+def fill_cells(bench: Workbench, cells: Iterable[Cell], results: Path) -> list[CellResult]:
+    """Make the cells that are not there yet; return the results of all but those others are at.
+
+    Args:
+        bench: settings and cache.
+        cells: in this order.
+        results: folder of the results.
+    """
+    found = []
+    for cell in cells:
+        path, digest = cell.path_in(results), bench.digest(cell)
+        with mine_alone(bench.cache / "language-cells" / f"{digest}.lock") as mine:
+            if not mine:
+                continue  # another process is at it
+            if not is_made(path, digest):
+                write_result(path, make_cell(bench, cell, digest))
+        found.append(read_result(path))
+    return found
+
+
+def make_cell(bench: Workbench, cell: Cell, digest: str) -> CellResult:
+    """Train and judge one cell.
+
+    Args:
+        bench: settings and cache.
+        cell: what.
+        digest: of all that it depends on.
+    """
+    began = time.perf_counter()
+    if cell.is_student:
+        scores, num_bytes, notes = _student_cell(bench, cell)
+    elif cell.arm == TEACHER:
+        scores, num_bytes, notes = _teacher_cell(bench, cell)
+    else:
+        scores, num_bytes, notes = _tf_idf_cell(bench, cell)
+    return CellResult(
+        set_name=cell.set_name,
+        arm=cell.arm,
+        variant=cell.variant,
+        seed=cell.seed,
+        split=cell.split,
+        settings_sha256=digest,
+        score=bench.settings.of_set(cell.set_name).score,
+        scores=scores,
+        num_bytes=num_bytes,
+        notes=notes,
+        seconds=round(time.perf_counter() - began, 1),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=git_commit(),
+        versions=versions(),
+    )
+
+
+Figures = tuple[dict[str, float], dict[str, int], dict[str, float]]
+"""Scores by format, bytes by format, notes."""
+
+
+def _student_cell(bench: Workbench, cell: Cell) -> Figures:
+    taught = bench.taught(cell.set_name, cell.arm, cell.variant, cell.seed)
+    settings, labelled, start = bench.settings, bench.labelled(cell.set_name), bench.start(cell.arm)
+    judged = judged_part(labelled, cell.split)
+    scores, num_bytes = {}, {}
+    for name in settings.formats_of(cell.arm, cell.variant):
+        task = bench.task(cell.set_name)
+        finished, plan = finish(taught, task, start, name, cell.seed, settings, bench.progress)
+        shipped = ship(
+            finished,
+            start,
+            plan,
+            labelled.label_names,
+            judged.texts,
+            settings.budget_bytes,
+            bench.progress,
+        )
+        scores[name] = _graded(bench, labelled, judged, shipped.logits)
+        num_bytes[name] = shipped.num_bytes
+    last = taught.history[-1]
+    return (
+        scores,
+        num_bytes,
+        {
+            "validation_score": taught.best.student_score,
+            "best_step": taught.best.step,
+            "steps": last.step,
+            "teacher_score_before": bench.teacher(cell.set_name).validation_score,
+            "teacher_score_after": last.teacher_score,
+        },
+    )
+
+
+def _teacher_cell(bench: Workbench, cell: Cell) -> Figures:
+    teacher, labelled = bench.teacher(cell.set_name), bench.labelled(cell.set_name)
+    judged = judged_part(labelled, cell.split)
+    logits = teacher.logits(teacher.features(judged.texts, bench.cache, bench.progress))
+    weights = sum(parameter.numel() for parameter in teacher.model.parameters())
+    weights += sum(parameter.numel() for parameter in teacher.head.parameters())
+    return (
+        {FP32: _graded(bench, labelled, judged, logits)},
+        {FP32: _FLOAT32_BYTES * weights},
+        {"validation_score": teacher.validation_score, "epochs": len(teacher.epochs)},
+    )
+
+
+def _tf_idf_cell(bench: Workbench, cell: Cell) -> Figures:
+    labelled = bench.labelled(cell.set_name)
+    fitted = fit_tf_idf(bench.task(cell.set_name), bench.settings.tf_idf)
+    judged = judged_part(labelled, cell.split)
+    return (
+        {FP32: _graded(bench, labelled, judged, fitted.logits(judged.texts))},
+        {FP32: fitted.num_bytes},
+        {
+            "validation_score": fitted.probe.validation_score,
+            "inverse_penalty": fitted.probe.inverse_penalty,
+        },
+    )
+
+
+def judged_part(labelled: LabelledTexts, split: SplitName) -> Split:
+    """Return the texts that a cell is judged on."""
+    return labelled.test if split == "test" else labelled.validation
+
+
+def _graded(bench: Workbench, labelled: LabelledTexts, judged: Split, logits: np.ndarray) -> float:
+    score = bench.settings.of_set(labelled.name).score
+    return score_of(score, judged.labels, logits.argmax(axis=1), len(labelled.label_names))

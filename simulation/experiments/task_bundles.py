@@ -1,0 +1,143 @@
+"""From a student that knows a task to what a phone gets, and what that is worth there.
+
+    Taught (student, readout) --bits--> graph + words + names of classes --> bundle of <= 1.91 MB
+                                                                               |
+    texts, one request each --------------------------- Classifier ----------> score
+
+Everything is measured as it ships: through onnxruntime, text by text, as dynamic int8 takes one
+step per tensor and a text's logits would depend on its company. fp32 is no bundle, as it is above
+the budget; its graph is run in the same way.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
+from models.classifier import LABELS, Classifier, labels_as_text
+from models.compression.cross_distillation import Taught
+from models.compression.export import export_graph
+from models.compression.graph import graph_parts
+from models.compression.quantization import FULL, BitPlan
+from models.encoder import open_session, run_graph
+from models.progress import Progress, silent
+from models.wordpiece import TokenizerSettings, cut, vocabulary_to_bytes
+from simulation.experiments.general_students import GeneralStudent
+
+_SAY_EVERY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What one format of a student answers, and weighs.
+
+    Attributes:
+        logits: (n, C) float32, of the texts asked.
+        num_bytes: of the whole bundle; fp32 has no manifest.
+    """
+
+    logits: np.ndarray
+    num_bytes: int
+
+
+def write_task_bundle(
+    taught: Taught,
+    start: GeneralStudent,
+    plan: BitPlan,
+    labels: Sequence[str],
+    origin: Mapping[str, str | int],
+    out: Path,
+    budget_bytes: int,
+) -> EncoderBundle:
+    """Write the bundle of a task.
+
+    Args:
+        taught: the student and its readout.
+        start: whose words it has.
+        plan: bits of each weight; the readout has those of "projector".
+        labels: names of the classes, in the order of the logits.
+        origin: hashes and seed that made it.
+        out: the folder; an older bundle there is replaced.
+        budget_bytes: most bytes of it.
+
+    Raises:
+        BudgetError: if it has more.
+        DataError: if two classes have the same name.
+    """
+    graph = export_graph(taught.student, plan, taught.readout)
+    files = {
+        GRAPH: graph.SerializeToString(deterministic=True),
+        VOCABULARY: vocabulary_to_bytes(start.pieces),
+        TOKENIZER: start.reading.to_bytes(),
+    }
+    return write_bundle(
+        out,
+        files,
+        graph_parts=graph_parts(graph),
+        vector_size=len(labels),
+        origin={**origin, LABELS: labels_as_text(labels)},
+        budget_bytes=budget_bytes,
+    )
+
+
+def ship(
+    taught: Taught,
+    start: GeneralStudent,
+    plan: BitPlan,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    budget_bytes: int,
+    progress: Progress = silent,
+) -> Shipped:
+    """Answer some texts as a phone would with this format.
+
+    Args:
+        taught: the student and its readout.
+        start: whose words it has.
+        plan: bits of each weight. With fp32 in it there is no bundle and no budget.
+        labels: names of the classes.
+        texts: each is one request.
+        budget_bytes: most bytes of the bundle.
+        progress: told now and then.
+
+    Raises:
+        BudgetError: if the bundle has more bytes.
+    """
+    if FULL in plan.values():
+        graph = export_graph(taught.student, plan, taught.readout).SerializeToString()
+        logits = _ask_graph(graph, start.tokenizer, start.reading, texts, progress)
+        beside = len(vocabulary_to_bytes(start.pieces)) + len(start.reading.to_bytes())
+        return Shipped(logits, len(graph) + beside)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        bundle = write_task_bundle(taught, start, plan, labels, {}, folder, budget_bytes)
+        classifier = Classifier.load(folder)
+        rows = []
+        for first in range(0, len(texts), _SAY_EVERY):
+            progress("requests", first, len(texts))
+            rows.append(classifier.logits(texts[first : first + _SAY_EVERY]))
+        progress("requests", len(texts), len(texts))
+        return Shipped(np.concatenate(rows), bundle.num_bytes)
+
+
+def _ask_graph(
+    graph: bytes,
+    tokenizer: Tokenizer,
+    reading: TokenizerSettings,
+    texts: Sequence[str],
+    progress: Progress,
+) -> np.ndarray:
+    """Return the logits of each text by a graph that is no bundle."""
+    session = open_session(graph)
+    rows = []
+    for number, text in enumerate(texts):
+        if number % _SAY_EVERY == 0:
+            progress("requests", number, len(texts))
+        ids = tokenizer.encode(cut(text, reading)).ids
+        rows.append(run_graph(session, np.asarray([ids], np.int64)))
+    progress("requests", len(texts), len(texts))
+    return np.concatenate(rows)
