@@ -44,7 +44,8 @@ from models.wordpiece import TokenizerSettings, cut
 Array = NDArray[np.float32]
 
 STACK, POOLED = "stack", "pooled"
-"""Where a scenario's adapters are: after every layer of the encoder, or one after its pooling."""
+"""Where a scenario's adapters are: after every layer of the encoder, or one after its pooling
+(of size 0: a head alone)."""
 
 ADAPTER_INPUTS = ("down", "down_bias", "up", "up_bias")
 """Optional inputs of a graph that takes adapters."""
@@ -55,7 +56,7 @@ POOLED_OUTPUT = "pooled"
 FORMAT = "pocketfleet-scenario/1"
 LARGEST_FILE_BYTES = 1_000_000
 
-_META, _HEAD = "meta", "head"
+_META, _HEAD, _CENTRE = "meta", "head", "centre"
 _LARGEST_INT8 = 127
 
 
@@ -71,6 +72,7 @@ class ScenarioWeights:
         up_bias: (P, H) float32.
         head: (n, H) float32; None: the answer is the encoder's vector, of `STACK` only.
         head_bias: (n,) float32, or None with the head.
+        centre: (H,) float32, taken off the pooled states first, or None with the head.
         labels: names of the n answers, or none.
         encoder: SHA-256 of the graph it was trained on, in hex.
     """
@@ -82,6 +84,7 @@ class ScenarioWeights:
     up_bias: Array
     head: Array | None
     head_bias: Array | None
+    centre: Array | None
     labels: tuple[str, ...]
     encoder: str
 
@@ -97,9 +100,9 @@ class ScenarioWeights:
         arrays: dict[str, np.ndarray] = {_META: np.frombuffer(content, np.uint8)}
         matrices = {"down": self.down.transpose(0, 2, 1), "up": self.up}  # rows of length H both
         biases = {"down_bias": self.down_bias, "up_bias": self.up_bias}
-        if self.head is not None and self.head_bias is not None:
+        if self.head is not None and self.head_bias is not None and self.centre is not None:
             matrices[_HEAD] = self.head
-            biases[f"{_HEAD}_bias"] = self.head_bias
+            biases |= {f"{_HEAD}_bias": self.head_bias, _CENTRE: self.centre}
         for name, matrix in matrices.items():
             arrays[name], arrays[f"{name}_step"] = _quantize(matrix)
         for name, bias in biases.items():
@@ -128,6 +131,7 @@ class ScenarioWeights:
                 up_bias=arrays["up_bias"].astype(np.float32),
                 head=_dequantize(arrays[_HEAD], arrays[f"{_HEAD}_step"]) if has_head else None,
                 head_bias=arrays[f"{_HEAD}_bias"].astype(np.float32) if has_head else None,
+                centre=arrays[_CENTRE].astype(np.float32) if has_head else None,
                 labels=tuple(str(label) for label in meta["labels"]),
                 encoder=str(meta["encoder"]),
             )
@@ -159,12 +163,13 @@ class ScenarioWeights:
         Returns:
             (B, n) float32.
         """
-        if self.head is None or self.head_bias is None:
+        if self.head is None or self.head_bias is None or self.centre is None:
             raise ValueError("a scenario without a head is read from the graph's own vector")
+        apart: Array = pooled - self.centre
         if self.place == POOLED:
-            inside = gelu(pooled @ self.down[0] + self.down_bias[0])
-            pooled = pooled + inside @ self.up[0] + self.up_bias[0]
-        answer: Array = pooled @ self.head.T + self.head_bias
+            inside = gelu(apart @ self.down[0] + self.down_bias[0])
+            apart = np.asarray(apart + inside @ self.up[0] + self.up_bias[0], np.float32)
+        answer: Array = apart @ self.head.T + self.head_bias
         return answer
 
     def inputs(self) -> dict[str, Array]:
@@ -183,11 +188,12 @@ class ScenarioWeights:
             return f"its place is {self.place!r} with {P} adapters"
         if shapes != [(P, H, A), (P, A), (P, A, H), (P, H)]:
             return f"its adapters have shapes {shapes}"
-        if self.head is None or self.head_bias is None:
+        if self.head is None or self.head_bias is None or self.centre is None:
             return "" if self.place == STACK else "it has no head"
         n = len(self.head_bias)
-        if self.head.shape != (n, H) or self.head_bias.shape != (n,):
-            return f"its head has shapes {self.head.shape} and {self.head_bias.shape}"
+        shapes = [array.shape for array in (self.head, self.head_bias, self.centre)]
+        if shapes != [(n, H), (n,), (H,)]:
+            return f"its head has shapes {shapes}"
         if len(self.labels) not in (0, n):
             return f"it has {len(self.labels)} labels for {n} answers"
         return ""

@@ -40,8 +40,9 @@ class TextSettings(BaseModel):
     bundle: str = Field(
         description='"" to compress; or the folder of a ready bundle, with its report beside it'
     )
-    corpus: Literal["catalogue", "general"] = Field(
-        description="what the student learns from: item texts and some prose, or general text alone"
+    corpus: Literal["catalogue", "general", "chinese"] = Field(
+        description="what the student learns from: item texts and some prose, general English "
+        "text, or Chinese reviews"
     )
     prose_sentences: int = Field(ge=0, description="general texts; beside the items, if any")
     threads: int = Field(

@@ -49,17 +49,18 @@ from models.compression.graph import (
 )
 from models.compression.quantization import (
     FULL,
+    LARGEST_INT8,
     PLANES,
     BitPlan,
     Columns,
     Steps,
     check_plan,
+    highest,
     middle,
     num_groups,
     pack,
     quantize_columns,
     quantize_rows,
-    unit,
 )
 from models.compression.student import NORM_EPSILON, Student, StudentSettings, build_student
 from models.encoder import open_session
@@ -91,6 +92,9 @@ PARITY_TOLERANCE = 1e-4
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 LAST = np.array([-1])
+
+SHORTEST = 1e-12
+"""A shorter vector is not made longer: that of `torch.nn.functional.normalize`."""
 
 LAYER_MATRICES = ("query_key_value", "attention_out", "feed_in", "feed_out")
 LAYER_NORMS = ("attention_norm", "feed_norm")
@@ -265,7 +269,9 @@ class _Writer:
         if readout.bias is not None:
             result = graph.add("Add", result, self._bias("projector"))
         if readout.unit_length:
-            graph.add("LpNormalization", result, axis=-1, p=2)
+            length = graph.add("ReduceL2", result, graph.constant(LAST))
+            length = graph.add("Max", length, graph.constant(np.float32(SHORTEST)))
+            graph.add("Div", result, length)
 
     def _table(self, name: str, ids: str | None = None) -> str:
         """Return rows of a table: those of `ids` (B, T, E), or all of them (1, n, E)."""
@@ -413,13 +419,24 @@ def _rows(bits: int, groups: int, nodes: Nodes, *inputs: str) -> str:
 def _matrix(bits: int, nodes: Nodes, *inputs: str) -> str:
     """`Columns.int8` below 8 bits."""
     *planes, multipliers, shape = inputs
-    integers = nodes.add("Cast", _unpack(nodes, planes, bits, axis=0), to=TensorProto.FLOAT)
-    doubled = nodes.add("Add", integers, integers)
-    odd = nodes.add("Sub", doubled, nodes.constant(np.float32(2 * middle(bits))))
-    factors = nodes.add("Cast", multipliers, to=TensorProto.FLOAT)
-    exact = nodes.add("Mul", nodes.add("Reshape", odd, shape), factors)
-    rounded = nodes.add("Round", nodes.add("Mul", exact, nodes.constant(unit(bits))))
-    return nodes.add("Flatten", nodes.add("Cast", rounded, to=TensorProto.INT8), axis=2)
+    levels = nodes.add("Reshape", _unpack(nodes, planes, bits, axis=0), shape)
+    # A look-up, and no arithmetic: exact anywhere, and loading takes little memory for it.
+    width = nodes.constant(np.int32(highest(bits) + 1))
+    row = nodes.add("Mul", nodes.add("Cast", multipliers, to=TensorProto.INT32), width)
+    place = nodes.add("Add", nodes.add("Cast", levels, to=TensorProto.INT32), row)
+    return nodes.add("Flatten", nodes.add("Gather", _products(nodes, bits), place), axis=2)
+
+
+def _products(nodes: Nodes, bits: int) -> str:
+    """`quantization.products`, by a few nodes: the table itself has up to 8,192 bytes."""
+    top, one = np.float32(highest(bits)), nodes.constant(np.float32(1))
+    odd = (nodes.constant(value) for value in (-top, top + 1, np.float32(2)))
+    factors = (nodes.constant(np.float32(0)), nodes.constant(np.float32(LARGEST_INT8 + 1)), one)
+    column = nodes.add("Unsqueeze", nodes.add("Range", *factors), nodes.constant(LAST))
+    exact = nodes.add("Mul", nodes.add("Range", *odd), column)
+    rounded = nodes.add("Round", nodes.add("Div", exact, nodes.constant(top)))
+    flat = nodes.add("Reshape", rounded, nodes.constant(LAST))
+    return nodes.add("Cast", flat, to=TensorProto.INT8)
 
 
 def _unpack(nodes: Nodes, planes: Sequence[str], bits: int, axis: int) -> str:

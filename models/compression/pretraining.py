@@ -28,6 +28,7 @@ when the run was killed and went on from a checkpoint.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -82,6 +83,7 @@ class PretrainingSettings(BaseModel, extra="forbid", frozen=True):
     item_share: float = Field(description="share of item texts in a batch", ge=0, le=1)
     query_share: float = Field(description="share of queries in a batch; prose has the rest", ge=0)
     checkpoint_every: int = Field(description="steps between two checkpoints", ge=1)
+    device: Literal["cpu", "cuda"] = Field(description="where the student is trained")
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "PretrainingSettings":
@@ -150,12 +152,14 @@ def pretrain(
         the loss of every step.
 
     Raises:
-        DataError: if the loss is no longer a finite number, or hidden states are asked for without
-            a teacher to give them.
+        DataError: if the loss is no longer a finite number, hidden states are asked for without a
+            teacher to give them, or there is no such device.
     """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise DataError('device is "cuda" but torch sees no GPU: set it to "cpu"')
     if settings.state_weight and lessons.states is None:
         raise DataError("state_weight is above 0 but there is no live teacher: set it to 0")
-    learner = _Learner(student, lessons, settings)
+    learner = _Learner(student, lessons, settings).to(settings.device)
     optimizer = _optimizer(learner, settings)
     done, losses = load_checkpoint(checkpoints, learner, optimizer) if checkpoints else (0, [])
     targets = torch.from_numpy(lessons.targets)
@@ -164,8 +168,9 @@ def pretrain(
         factor = rate_factor(step, settings.steps, settings.warmup_share)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["highest_rate"]
-        ids, mask = pad([lessons.ids[row] for row in rows])
-        loss = _loss(learner, ids, mask, targets[rows], lessons, settings, (seed, step))
+        texts = pad([lessons.ids[row] for row in rows])
+        ids, mask, y = (tensor.to(settings.device) for tensor in (*texts, targets[rows]))
+        loss = _loss(learner, ids, mask, y, lessons, settings, (seed, step))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), GRADIENT_LIMIT)
@@ -180,7 +185,7 @@ def pretrain(
         if checkpoints and is_due:
             save_checkpoint(checkpoints, len(losses), learner, optimizer, losses)
         progress("pre-training", len(losses), settings.steps)
-    student.eval()
+    student.cpu().eval()
     return losses
 
 
@@ -213,7 +218,7 @@ def vector_loss(x: Tensor, y: Tensor, relation_weight: float, temperature: float
     apart = (1.0 - (x * y).sum(dim=1)).mean()
     if relation_weight == 0 or len(x) < 2:
         return apart
-    itself = torch.eye(len(x)) * _NEVER
+    itself = torch.eye(len(x), device=x.device) * _NEVER
     ours = F.log_softmax(x @ x.T / temperature + itself, dim=1)
     theirs = F.log_softmax(y @ y.T / temperature + itself, dim=1)
     relation = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
@@ -247,7 +252,7 @@ def _loss(
     loss = vector_loss(x, y, settings.relation_weight, settings.temperature)
     if learner.to_states is not None and lessons.states is not None:
         with torch.no_grad():
-            wanted = lessons.states(ids, mask)
+            wanted = lessons.states(ids.cpu(), mask.cpu()).to(ids.device)
         alike = F.cosine_similarity(learner.to_states(states), wanted, dim=2)
         loss = loss + settings.state_weight * (1.0 - alike)[mask > 0].mean()
     if learner.to_words is not None:
@@ -261,7 +266,8 @@ def _loss(
 def _hide(ids: Tensor, mask: Tensor, address: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return ids with some pieces hidden, at least one, and where (B, T) bool."""
     seed, step = address
-    drawn = torch.from_numpy(generator(seed, "hidden-words", step).random(tuple(ids.shape)))
+    draws = generator(seed, "hidden-words", step).random(tuple(ids.shape))
+    drawn = torch.from_numpy(draws).to(ids.device)
     drawn[(mask == 0) | (ids < len(SPECIAL_TOKENS))] = 2.0
     places = drawn <= max(HIDDEN_SHARE, float(drawn.min()))
     return torch.where(places, _MASK_ID, ids), places

@@ -3,11 +3,13 @@
 ```
 rows      tables of words and positions
           8 bits: a step per row                   value = q * step,  q in -127..127
-          fewer:  a step per about 32 numbers      value = (q - middle) * step,  q in 0..2^b - 1
+          fewer:  a step per about 32 numbers      value = (q - top / 2) * step,  q in 0..top
 matrices  8 bits: a step per output channel        value = q8 * step,  q8 in -127..127
-          fewer:  a multiplier per about 32 too    q8    = round(2 (q - middle) * multiplier * unit)
+          fewer:  a multiplier per about 32 too    q8    = round((2q - top) * multiplier / top)
 steps     stored as 8-bit logarithms               step  = exp(start + slope * code)
 ```
+
+Here top = 2^b - 1 is the highest number of b bits.
 
 EI-BERT quantises "module-wise INT8" after distillation; that much is the paper's. The rest is our
 choice. A *plan* says how many bits each weight takes. Below 8 bits a matrix is stored in the manner
@@ -97,17 +99,16 @@ class Columns:
     bits: int
     integers: np.ndarray  # (inputs, outputs): int8, or below 8 bits uint8 below 2^bits
     steps: Steps  # (outputs,)
-    multipliers: np.ndarray | None  # (groups, outputs) uint8, below 8 bits
+    multipliers: np.ndarray | None  # (groups, outputs) uint8 in 0..127, below 8 bits
 
     def int8(self) -> np.ndarray:
         """Return the int8 matrix that is multiplied, (inputs, outputs)."""
         if self.multipliers is None:
             return self.integers
         groups, outputs = self.multipliers.shape
-        odd = 2 * self.integers.astype(np.float32) - np.float32(2 * middle(self.bits))
-        exact = odd.reshape(groups, -1, outputs) * self.multipliers[:, None, :].astype(np.float32)
-        rounded = np.rint(exact * unit(self.bits))  # half goes to even, as in the graph
-        made: np.ndarray = rounded.astype(np.int8).reshape(self.integers.shape)
+        rows = self.multipliers.astype(np.int32)[:, None, :] * 2**self.bits
+        places = self.integers.reshape(groups, -1, outputs) + rows
+        made: np.ndarray = products(self.bits)[places].reshape(self.integers.shape)
         return made
 
     def values(self) -> np.ndarray:
@@ -155,9 +156,9 @@ def quantize_columns(matrix: np.ndarray, bits: int) -> Columns:
         rounded = scaled.round().clip(-LARGEST_INT8, LARGEST_INT8)
         return Columns(bits, rounded.astype(np.int8), steps, None)
     grouped = scaled.reshape(num_groups(inputs, bits), -1, outputs)
-    level = 2 * float(unit(bits))  # of a group whose multiplier is 1
+    level = 2 / highest(bits)  # of a group whose multiplier is 1
     needed = _least_error(grouped, bits, axis=1) / level
-    multipliers = np.ceil(needed - 1e-6).clip(0, LARGEST_CODE)
+    multipliers = np.ceil(needed - 1e-6).clip(0, LARGEST_INT8)
     divided = grouped / (level * np.maximum(multipliers, 1))[:, None, :]
     integers = (divided + middle(bits)).round().clip(0, 2**bits - 1).astype(np.uint8)
     return Columns(bits, integers.reshape(inputs, outputs), steps, multipliers.astype(np.uint8))
@@ -211,12 +212,21 @@ def pack(integers: np.ndarray, bits: int, axis: int) -> tuple[np.ndarray, ...]:
 
 def middle(bits: int) -> float:
     """Return the centre of the levels 0..2^bits - 1."""
-    return (2.0**bits - 1) / 2
+    return highest(bits) / 2
 
 
-def unit(bits: int) -> np.float32:
-    """Return what brings the largest level times the largest multiplier to 127."""
-    return np.float32(LARGEST_INT8 / (2 * middle(bits) * LARGEST_CODE))
+def highest(bits: int) -> int:
+    """Return the highest of the levels 0..2^bits - 1."""
+    return int(2**bits - 1)
+
+
+def products(bits: int) -> np.ndarray:
+    """Return round((2q - top) * m / top) for all m in 0..127 and q in 0..top, m by m: int8."""
+    top = highest(bits)
+    odd = 2 * np.arange(top + 1, dtype=np.float32) - top
+    rounded = np.rint(odd * np.arange(LARGEST_INT8 + 1)[:, None] / top)
+    flat: np.ndarray = rounded.astype(np.int8).ravel()
+    return flat
 
 
 def num_groups(width: int, bits: int) -> int:

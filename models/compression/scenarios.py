@@ -48,6 +48,11 @@ Objective = Callable[[Tensor, np.ndarray], Tensor]
 
 JUDGING_BATCH = 128
 
+CENTRED_ON = 2_000
+"""Texts, spread over all, whose states say where the centre is."""
+
+SMALLEST_SPREAD = 1e-6
+
 
 class ScenarioSettings(BaseModel, extra="forbid", frozen=True):
     """Where a scenario's adapters are, and how they learn."""
@@ -55,7 +60,12 @@ class ScenarioSettings(BaseModel, extra="forbid", frozen=True):
     place: Literal["stack", "pooled"] = Field(
         description="stack: an adapter after each layer; pooled: one after the encoder"
     )
-    adapter_size: int = Field(description="A, width of the bottleneck", ge=1, le=256)
+    adapter_size: int = Field(
+        description="A, width of the bottleneck; 0, for pooled: a head alone", ge=0, le=256
+    )
+    dropout: float = Field(
+        description="share of the numbers that the head does not see in a step", ge=0, lt=1
+    )
     epochs: int = Field(description="rounds over all texts", ge=1)
     batch_size: int = Field(description="texts per step", ge=1, le=4096)
     learning_rate: float = Field(description="highest rate of AdamW", gt=0, le=1)
@@ -68,19 +78,28 @@ class ScenarioSettings(BaseModel, extra="forbid", frozen=True):
 class Scenario(nn.Module):
     """Adapters and a head over somebody else's encoder."""
 
-    def __init__(self, place: str, width: int, places: int, size: int, answers: int | None) -> None:
+    centre: Tensor  # (H,)
+    spread: Tensor  # ()
+
+    def __init__(
+        self, settings: ScenarioSettings, width: int, depth: int, answers: int | None
+    ) -> None:
         """Make one that adds nothing yet: an adapter's way up starts at 0.
 
         Args:
-            place: `STACK` or `POOLED`.
+            settings: place and size of the adapters.
             width: H of the encoder.
-            places: how many adapters.
-            size: A, width of the bottleneck.
+            depth: layers that a text goes through.
             answers: n; None: no head, the answer is the encoder's own vector.
         """
         super().__init__()
-        self.place = place
-        self.adapters = nn.ModuleList(Adapter(width, size) for _ in range(places))
+        places = depth if settings.place == STACK else 1
+        self.place = settings.place
+        self.dropout = settings.dropout
+        self.adapters = nn.ModuleList(
+            Adapter(width, settings.adapter_size)
+            for _ in range(places if settings.adapter_size else 0)
+        )
         self.head = nn.Linear(width, answers) if answers else None
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -89,6 +108,17 @@ class Scenario(nn.Module):
         for adapter in self.adapters:
             assert isinstance(adapter, Adapter)
             nn.init.zeros_(adapter.up.weight)
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(()))
+
+    def centre_on(self, pooled: Tensor) -> None:
+        """Remember the mean and spread of the encoder's own states (n, H), for the head.
+
+        All texts' states point much the same way. With that taken out the head learns several times
+        as fast, and costs H numbers more.
+        """
+        self.centre = pooled.mean(dim=0)
+        self.spread = (pooled - self.centre).square().mean().sqrt().clamp(min=SMALLEST_SPREAD)
 
     def forward(self, student: Student, ids: Tensor, mask: Tensor) -> Tensor:
         """Answer padded texts: (B, T) int64 twice to (B, n), or (B, V) of length 1."""
@@ -98,11 +128,13 @@ class Scenario(nn.Module):
 
     def read(self, pooled: Tensor, student: Student) -> Tensor:
         """Answer pooled states (B, H)."""
-        if self.place == POOLED:
-            pooled = self.adapters[0](pooled)
         if self.head is None:
             return F.normalize(student.projector(pooled), dim=1)
-        answers: Tensor = self.head(pooled)
+        apart = (pooled - self.centre) / self.spread
+        apart = F.dropout(apart, self.dropout, self.training)
+        if self.place == POOLED and len(self.adapters):
+            apart = self.adapters[0](apart)
+        answers: Tensor = self.head(apart)
         return answers
 
     def weights(self, encoder_sha256: str, labels: Sequence[str] = ()) -> ScenarioWeights:
@@ -112,21 +144,39 @@ class Scenario(nn.Module):
             encoder_sha256: of the graph that it will run on.
             labels: names of the answers, or none.
         """
+        spread = float(self.spread)
+        inside = spread if self.place == POOLED else 1.0  # what an adapter works in units of
+        down, down_bias, up, up_bias = self._stacks()
+        head = self.head
+        return ScenarioWeights(
+            place=self.place,
+            down=np.asarray(down / inside, np.float32),
+            down_bias=down_bias,
+            up=up * np.float32(inside),
+            up_bias=up_bias * np.float32(inside),
+            head=None if head is None else (head.weight.detach() / spread).numpy(),
+            head_bias=None if head is None else head.bias.detach().numpy().copy(),
+            centre=None if head is None else self.centre.numpy().copy(),
+            labels=tuple(labels),
+            encoder=encoder_sha256,
+        )
+
+    def _stacks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the adapters' weights, those of all places stacked."""
+        adapters = [adapter for adapter in self.adapters if isinstance(adapter, Adapter)]
+        if not adapters:
+            H = len(self.centre)
+            empty = np.zeros((1, H, 0), np.float32)
+            return empty, empty[:, 0], empty.transpose(0, 2, 1), np.zeros((1, H), np.float32)
 
         def stacked(values: list[Tensor]) -> np.ndarray:
             return torch.stack([value.detach() for value in values]).numpy()
 
-        adapters = [adapter for adapter in self.adapters if isinstance(adapter, Adapter)]
-        return ScenarioWeights(
-            place=self.place,
-            down=stacked([adapter.down.weight.T for adapter in adapters]),
-            down_bias=stacked([adapter.down.bias for adapter in adapters]),
-            up=stacked([adapter.up.weight.T for adapter in adapters]),
-            up_bias=stacked([adapter.up.bias for adapter in adapters]),
-            head=None if self.head is None else self.head.weight.detach().numpy().copy(),
-            head_bias=None if self.head is None else self.head.bias.detach().numpy().copy(),
-            labels=tuple(labels),
-            encoder=encoder_sha256,
+        return (
+            stacked([adapter.down.weight.T for adapter in adapters]),
+            stacked([adapter.down.bias for adapter in adapters]),
+            stacked([adapter.up.weight.T for adapter in adapters]),
+            stacked([adapter.up.bias for adapter in adapters]),
         )
 
 
@@ -144,20 +194,20 @@ def build_scenario(
     Raises:
         SettingsError: if the place needs what is not there.
     """
-    if settings.place == STACK and student.settings.depth == 0:
+    if settings.place == STACK and not (student.settings.depth and settings.adapter_size):
         raise SettingsError(
-            "place is 'stack', but a bag of words has no layers to adapt: set it to 'pooled'"
+            f"place is 'stack' with {student.settings.depth} layers and adapter_size "
+            f"{settings.adapter_size}, both must be above 0: set it to 'pooled'"
         )
     if settings.place == POOLED and answers is None:
         raise SettingsError(
             "place is 'pooled' without a head: the projector is inside the encoder's graph, give "
             "the number of answers or set place to 'stack'"
         )
-    places = student.settings.depth if settings.place == STACK else 1
-    width = student.settings.hidden_size
+    shape = student.settings
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(seed, "scenario-weights"))
-        return Scenario(settings.place, width, places, settings.adapter_size, answers)
+        return Scenario(settings, shape.hidden_size, shape.depth, answers).eval()
 
 
 def train_scenario(
@@ -196,8 +246,9 @@ def train_scenario(
     ]
     optimizer = adamw(adamw_groups(scenario, settings.learning_rate, settings.weight_decay))
     losses: list[float] = []
-    with _frozen(student):
-        answers = _answering(student, scenario, texts_ids)
+    with _frozen(student), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(integer_seed(seed, "scenario-dropout"))
+        answers = _answering(student, scenario.train(), texts_ids)
         for step, rows in enumerate(batches):
             set_rates(optimizer, rate_factor(step, len(batches), settings.warmup_share))
             loss = objective(answers(rows), rows)
@@ -212,6 +263,7 @@ def train_scenario(
             nn.utils.clip_grad_norm_(scenario.parameters(), GRADIENT_LIMIT)
             optimizer.step()
             progress("scenario training", step + 1, len(batches))
+    scenario.eval()
     return losses
 
 
@@ -301,15 +353,24 @@ def _answering(
     student: Student, scenario: Scenario, texts_ids: Sequence[Sequence[int]]
 ) -> Callable[[np.ndarray], Tensor]:
     """Return how rows are answered; what never changes is worked out once."""
-    if scenario.place == STACK:
-        return lambda rows: scenario(student, *pad([texts_ids[row] for row in rows]))
+    if scenario.place == POOLED:
+        pooled = _pooled(student, texts_ids)
+        scenario.centre_on(pooled)
+        return lambda rows: scenario.read(pooled[rows], student)
+    some = np.linspace(0, len(texts_ids) - 1, min(CENTRED_ON, len(texts_ids))).astype(np.int64)
+    scenario.centre_on(_pooled(student, [texts_ids[row] for row in some]))
+    return lambda rows: scenario(student, *pad([texts_ids[row] for row in rows]))
+
+
+def _pooled(student: Student, texts_ids: Sequence[Sequence[int]]) -> Tensor:
+    """Return the encoder's own pooled states, (len(texts_ids), H)."""
     order = np.argsort([len(ids) for ids in texts_ids], kind="stable")
     pooled = torch.zeros(len(texts_ids), student.settings.hidden_size)
     with torch.no_grad():
         for start in range(0, len(order), JUDGING_BATCH):
             rows = order[start : start + JUDGING_BATCH]
             pooled[rows] = student.pool(*pad([texts_ids[row] for row in rows]))
-    return lambda rows: scenario.read(pooled[rows], student)
+    return pooled
 
 
 @contextmanager

@@ -33,7 +33,10 @@ DataPath = Annotated[
 Start = Annotated[Path, typer.Option(help="The general encoder's bundle to start from.")]
 DistillOut = Annotated[Path, typer.Option("--out", "-o", help="Gets bundle/ and report.json.")]
 Format = Annotated[
-    str, typer.Option("--format", help="int8, int4-words-polished, ...: a format of the settings.")
+    str,
+    typer.Option(
+        "--format", help="Bits: mixed-polished, mixed, int8, ...; a format of the settings."
+    ),
 ]
 Variant = Annotated[
     str, typer.Option(help="Manner of cross-distillation: usual, plain, head, mutual, both, ...")
@@ -50,7 +53,7 @@ def distill(
     path: DataPath = None,
     start: Start = GENERAL,
     out: DistillOut = Path("runs/distill"),
-    format_name: Format = "int8",
+    format_name: Format = "mixed-polished",
     variant: Variant = "usual",
     seed: Seed = 0,
     settings: SettingsFile = None,

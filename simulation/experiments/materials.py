@@ -33,6 +33,7 @@ from models.progress import Progress, silent
 from models.text_space import TextSpace
 from simulation.data.cache import sha256_of
 from simulation.data.interactions import Columns
+from simulation.data.labelled_texts import load_labelled
 from simulation.data.loading import load_interactions
 from simulation.data.pretraining_text import pretraining_texts
 from simulation.data.private_text import add_synthetic_private_texts
@@ -181,6 +182,9 @@ def encoder_corpus(
     wanted = settings.text.prose_sentences
     if settings.text.corpus == "general":
         return Corpus((), tuple(pretraining_texts(cache, wanted, settings.seed, progress)))
+    if settings.text.corpus == "chinese":
+        reviews = load_labelled("zh-reviews", cache, progress=progress)
+        return Corpus((), reviews.train.texts[:wanted])
     prose = distillation_prose(cache, wanted, settings.seed, progress) if wanted else []
     return Corpus(tuple(catalogue), tuple(prose))
 

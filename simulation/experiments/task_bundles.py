@@ -5,8 +5,8 @@
     texts, one request each --------------------------- Classifier ----------> score
 
 Everything is measured as it ships: through onnxruntime, text by text, as dynamic int8 takes one
-step per tensor and a text's logits would depend on its company. fp32 is no bundle, as it is above
-the budget; its graph is run in the same way.
+step per tensor and a text's logits would depend on its company. What is above the budget, as fp32
+is, makes no bundle: its graph is run in the same way, and its bytes tell.
 """
 
 import tempfile
@@ -37,7 +37,7 @@ class Shipped:
 
     Attributes:
         logits: (n, C) float32, of the texts asked.
-        num_bytes: of the whole bundle; fp32 has no manifest.
+        num_bytes: of the whole bundle; of graph, words and tokenizer settings where there is none.
     """
 
     logits: np.ndarray
@@ -98,19 +98,16 @@ def ship(
     Args:
         taught: the student and its readout.
         start: whose words it has.
-        plan: bits of each weight. With fp32 in it there is no bundle and no budget.
+        plan: bits of each weight. With fp32 in it there is no bundle.
         labels: names of the classes.
         texts: each is one request.
-        budget_bytes: most bytes of the bundle.
+        budget_bytes: most bytes of the bundle; what has more is no bundle and only judged.
         progress: told now and then.
-
-    Raises:
-        BudgetError: if the bundle has more bytes.
     """
-    if FULL in plan.values():
-        graph = export_graph(taught.student, plan, taught.readout).SerializeToString()
+    graph = export_graph(taught.student, plan, taught.readout).SerializeToString(deterministic=True)
+    beside = len(vocabulary_to_bytes(start.pieces)) + len(start.reading.to_bytes())
+    if FULL in plan.values() or len(graph) + beside > budget_bytes:
         logits = _ask_graph(graph, start.tokenizer, start.reading, texts, progress)
-        beside = len(vocabulary_to_bytes(start.pieces)) + len(start.reading.to_bytes())
         return Shipped(logits, len(graph) + beside)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"

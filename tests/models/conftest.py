@@ -67,6 +67,7 @@ TINY = {
         "item_share": 0.4,
         "query_share": 0.3,
         "checkpoint_every": 5,
+        "device": "cpu",
     },
     "quantization": {
         "embedding_bits": 8,

@@ -27,6 +27,7 @@ def weights(P=2, H=8, A=3, n=4, place=STACK, labels=(), seed=0):
         up_bias=draw(P, H),
         head=draw(n, H) if n else None,
         head_bias=draw(n) if n else None,
+        centre=draw(H) if n else None,
         labels=labels,
         encoder="ab" * 32,
     )
@@ -60,9 +61,10 @@ def test_a_scenario_is_some_kilobytes():
 def test_the_adapter_after_the_pooling_by_hand():
     made = weights(P=1, H=2, A=1, n=1, place=POOLED)
     pooled = np.asarray([[1.0, -2.0]], np.float32)
-    inside = float(pooled[0] @ made.down[0, :, 0] + made.down_bias[0, 0])
+    apart = pooled[0] - made.centre
+    inside = float(apart @ made.down[0, :, 0] + made.down_bias[0, 0])
     inside *= 0.5 * (1 + math.erf(inside / math.sqrt(2)))
-    moved = pooled[0] + inside * made.up[0, 0] + made.up_bias[0]
+    moved = apart + inside * made.up[0, 0] + made.up_bias[0]
     expected = moved @ made.head[0] + made.head_bias[0]
     assert made.read(pooled).item() == pytest.approx(expected, rel=1e-5)
     assert made.inputs() == {}

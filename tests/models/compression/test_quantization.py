@@ -10,6 +10,7 @@ from models.compression.quantization import (
     check_plan,
     embedding_and_matrices,
     encode_steps,
+    highest,
     middle,
     num_groups,
     pack,
@@ -17,7 +18,6 @@ from models.compression.quantization import (
     quantize_columns,
     quantize_rows,
     uniform,
-    unit,
     weight_names,
 )
 from models.compression.student import StudentSettings, build_student
@@ -72,7 +72,7 @@ def test_few_bits_are_off_by_at_most_a_step_of_the_group(table, bits):
 def test_few_bit_matrices_are_off_by_at_most_a_level_and_half_a_step(matrix, bits):
     made = quantize_columns(matrix.T, bits)
     steps = made.steps.values().astype(np.float64)
-    level = np.repeat(2 * unit(bits) * made.multipliers.astype(np.float64), _group(made), axis=0)
+    level = np.repeat(2 / highest(bits) * made.multipliers.astype(np.float64), _group(made), axis=0)
     error = np.abs(made.values() - matrix.T.astype(np.float64))
     assert (error <= steps * (level + 0.5) * ROUNDING).all()
     assert np.abs(made.int8().astype(int)).max() <= 127

@@ -40,14 +40,16 @@ SHAPE = StudentSettings(
 INSIDE = ScenarioSettings(
     place="stack",
     adapter_size=4,
+    dropout=0.1,
     epochs=10,
     batch_size=16,
     learning_rate=0.02,
     warmup_share=0.1,
     weight_decay=0.01,
 )
-AFTER = INSIDE.model_copy(update={"place": "pooled", "learning_rate": 0.1, "epochs": 20})
-PLACES = pytest.mark.parametrize("settings", [INSIDE, AFTER], ids=["stack", "pooled"])
+AFTER = INSIDE.model_copy(update={"place": "pooled", "epochs": 20})
+HEAD = AFTER.model_copy(update={"adapter_size": 0})
+PLACES = pytest.mark.parametrize("settings", [INSIDE, AFTER, HEAD], ids=["stack", "pooled", "head"])
 
 
 def encoder(**changes):
@@ -68,6 +70,7 @@ def lived(student, settings, answers=3, seed=5):
     with torch.no_grad():
         for parameter in scenario.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))
+        scenario.centre_on(3 * torch.randn(9, scenario.centre.numel(), generator=noise))
     return scenario
 
 
@@ -175,8 +178,10 @@ def test_what_cannot_be_trained():
     with pytest.raises(SettingsError, match="place is 'pooled' without a head"):
         build_scenario(student, AFTER, None, seed=1)
     bag = encoder(layers=0, passes=1, hidden_size=8)
-    with pytest.raises(SettingsError, match="bag of words has no layers"):
+    with pytest.raises(SettingsError, match="'stack' with 0 layers"):
         build_scenario(bag, INSIDE, 3, seed=1)
+    with pytest.raises(SettingsError, match="2 layers and adapter_size 0"):
+        build_scenario(student, INSIDE.model_copy(update={"adapter_size": 0}), 3, seed=1)
     scenario = build_scenario(student, AFTER, 2, seed=1)
     objective = classification(np.zeros(1), None, teacher_share=0.0, temperature=1.0)
     with pytest.raises(DataError, match="no texts"):
@@ -245,15 +250,19 @@ def test_the_phone_answers_as_torch_does(phone_parts, settings):
     phone.add_scenario("intent", content)
     # Torch with the weights as the file holds them, so that only the arithmetic differs.
     stored = ScenarioWeights.from_bytes(content)
+    again = lived(student, settings)
     with torch.no_grad():
-        for place, adapter in enumerate(scenario.adapters):
+        again.centre, again.spread = torch.from_numpy(stored.centre), torch.ones(())
+        for place, adapter in enumerate(again.adapters):
             adapter.down.weight.copy_(torch.from_numpy(stored.down[place].T))
             adapter.down.bias.copy_(torch.from_numpy(stored.down_bias[place]))
             adapter.up.weight.copy_(torch.from_numpy(stored.up[place].T))
             adapter.up.bias.copy_(torch.from_numpy(stored.up_bias[place]))
-        scenario.head.weight.copy_(torch.from_numpy(stored.head))
-        scenario.head.bias.copy_(torch.from_numpy(stored.head_bias))
-    expected = answer_ids(student, scenario, as_ids(TEXTS))
+        again.head.weight.copy_(torch.from_numpy(stored.head))
+        again.head.bias.copy_(torch.from_numpy(stored.head_bias))
+    expected = answer_ids(student, again, as_ids(TEXTS))
+    # That is the trained scenario, as near as 8 bits hold it.
+    np.testing.assert_allclose(answer_ids(student, scenario, as_ids(TEXTS)), expected, atol=0.2)
     answers = phone.answer("intent", TEXTS)
     np.testing.assert_allclose(answers, expected, atol=1e-4)
     best = [("one", "two", "three")[k] for k in expected.argmax(axis=1)]

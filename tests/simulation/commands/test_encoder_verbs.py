@@ -83,7 +83,8 @@ def test_a_damaged_bundle_is_made_again_with_the_same_bytes(folder, monkeypatch,
         (("--format", "int9"), "no format 'int9': choose one of fp32, int8"),
         (("--variant", "best"), "no variant 'best'"),
         (("--task", "clink"), "no set 'clink'"),
-        (("--task", "clinc150", "--start", "nowhere"), "nowhere"),
+        (("--task", "clinc150"), "is not CLINC150's data_full.json"),
+        (("--start", "nowhere"), "no encoder bundle at nowhere"),
     ],
 )
 def test_what_cannot_be_made_is_one_clear_line(folder, monkeypatch, capsys, more, message):

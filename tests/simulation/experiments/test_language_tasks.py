@@ -5,7 +5,7 @@ from models.errors import BudgetError, DataError
 from simulation.experiments import language_tasks
 from simulation.experiments.language_cells import TEACHER, TF_IDF, cells_of, results_in
 from simulation.experiments.language_tasks import Workbench, fill_cells
-from simulation.experiments.task_bundles import ship
+from simulation.experiments.task_bundles import ship, write_task_bundle
 from tests.simulation.experiments.tiny_language import tiny_bench, write_clinc
 
 CELLS = cells_of(["clinc150"], [TEACHER, TF_IDF, "ei-bert"], [0], "validation")
@@ -83,13 +83,18 @@ def test_cells_that_another_process_is_at_are_left_to_it(folder, tmp_path):
     assert len(fill_cells(bench, [CELLS[1]], tmp_path)) == 1
 
 
-def test_a_bundle_above_its_budget_is_refused(folder, filled):
+def test_what_does_not_fit_is_judged_but_is_no_bundle(folder, filled, tmp_path):
     bench = tiny_bench(folder)
-    taught = bench.taught("clinc150", "ei-bert", "usual", 0)
+    taught, start = bench.taught("clinc150", "ei-bert", "usual", 0), bench.start("ei-bert")
     plan = bench.settings.formats["int8"].plan(taught.student.settings)
-    labels = bench.labelled("clinc150").label_names
+    labels, texts = bench.labelled("clinc150").label_names, ["love", "the old ship"]
+    inside, above = (
+        ship(taught, start, plan, labels, texts, budget_bytes=limit) for limit in (200_000, 20_000)
+    )
+    assert np.array_equal(inside.logits, above.logits)
+    assert inside.num_bytes > above.num_bytes > 20_000  # without a manifest
     with pytest.raises(BudgetError, match="over its budget of 20,000"):
-        ship(taught, bench.start("ei-bert"), plan, labels, ["love"], budget_bytes=20_000)
+        write_task_bundle(taught, start, plan, labels, {}, tmp_path / "bundle", 20_000)
 
 
 def test_fresh_weights_are_not_those_of_the_bundle(folder):

@@ -9,12 +9,15 @@ from typing import Any
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, write_bundle
 from models.compression.export import export_graph, graph_parts
 from models.compression.quantization import uniform
+from models.seeds import generator
 from models.wordpiece import TokenizerSettings, vocabulary_to_bytes
 from simulation.experiments.language_settings import DEFAULT_FILE, LanguageSettings
 from simulation.experiments.language_tasks import Workbench
-from tests.models.compression.tiny_task import CROSS, FINE_TUNING, PIECES, examples, tiny_student
-from tests.models.conftest import TINY, save_teacher, tiny_teacher_model
+from tests.models.compression.tiny_task import CROSS, FINE_TUNING, PIECES, tiny_student
+from tests.models.conftest import TINY, WORDS, save_teacher, tiny_teacher_model
 
+TELLING = ("love", "crime", "ship")
+OTHERS = [word for word in WORDS if word not in TELLING]
 INTENTS = ("give_love", "report_crime", "board_ship")
 READING = TokenizerSettings(True, True, TINY["student"]["max_tokens"])
 
@@ -82,6 +85,10 @@ def write_clinc(path: Path, test_first: int = 90) -> None:
 
 
 def rows(count: int, first: int) -> list[list[str]]:
-    some = examples(count, first)
-    labels = some.labels.tolist()
-    return [[text, INTENTS[label]] for text, label in zip(some.texts, labels, strict=True)]
+    """Texts whose intent is told by one word; no two are equal."""
+    found = []
+    for number in range(first, first + count):
+        words = [str(word) for word in generator(0, "tiny-language", number).choice(OTHERS, 5)]
+        words.insert(number % 6, TELLING[number % 3])
+        found.append([" ".join(words), INTENTS[number % 3]])
+    return found
