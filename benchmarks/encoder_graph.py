@@ -53,7 +53,7 @@ def main() -> None:
     for title, graphs, feeds in (
         ("LayerNorm", norms(), states),
         ("4-bit words", word_tables(), ids_alone),
-        ("4-bit matrices, 256 x 1024", products(), states),
+        ("4-bit matrices, 256 x 1024 and back", products(), states),
     ):
         print(f"\n## {title}, per call\n")
         calls = 1 if title == "4-bit words" else CHAIN
@@ -193,8 +193,8 @@ def word_tables() -> dict[str, ModelProto]:
         vector_size=2,
     )
     student = build_student(shape, WORDS, seed=0)
-    written = export_graph(student, {**plan_bits(shape, FULL, FULL), "words": 4})
-    place = next(n for n, node in enumerate(written.graph.node) if node.op_type == "rows4")
+    written = export_graph(student, plan_bits(shape, 4, FULL))
+    place = max(n for n, node in enumerate(written.graph.node) if node.op_type == "rows4")
     output = written.graph.node[place].output[0]
     del written.graph.node[place + 1 :], written.graph.output[:], written.graph.input[1:]
     written.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))

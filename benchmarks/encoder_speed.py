@@ -6,9 +6,10 @@
 Side by side in one process, one thread, in alternation, tokenization included: the bundle as it
 ships, its own fp32 graph, its fp32 weights in torch, all-MiniLM-L6-v2 in int8 (exported by
 torch.onnx and onnxruntime's quantize_dynamic per channel, as anybody would do it; kept in the
-cache), and a static bundle. Medians over the repeats of p50 and p95. Load time (with the first
-text) and peak memory are those of a fresh process each. Milliseconds belong to the machine: compare
-the ratios.
+cache), and a static bundle. Medians over the repeats of p50 and p95 by the clock on the wall, and
+of p50 by the processor's time, which other programs disturb less: the ratios are taken from it.
+Load time (with the first text) and peak memory are those of a fresh process each. Milliseconds
+belong to the machine: compare the ratios.
 """
 
 import argparse
@@ -17,8 +18,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,6 @@ import torch
 from tokenizers import Tokenizer
 
 from benchmarks.machine import describe_machine
-from clients.serving import latency
 from models.bundle import GRAPH, EncoderBundle
 from models.compression.export import export_graph
 from models.compression.quantization import FULL, uniform
@@ -75,6 +76,21 @@ class Runner:
     probe: tuple[str, Path]
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long a request takes, ms.
+
+    Attributes:
+        cpu_p50: the processor's time, median.
+        wall_p50: by the clock on the wall, median.
+        wall_p95: likewise, 95th percentile.
+    """
+
+    cpu_p50: float
+    wall_p50: float
+    wall_p95: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path)
@@ -94,7 +110,8 @@ def main() -> None:
     num_bytes = {runner.name: runner.num_bytes for runner in runners}
     if given.json:
         flat = {
-            f"{length} tokens, batch {batch}": found for (length, batch), found in times.items()
+            f"{length} tokens x {batch}": {name: asdict(one) for name, one in found.items()}
+            for (length, batch), found in times.items()
         }
         print(json.dumps({"bytes": num_bytes, "alone": alone, "ms": flat}))
         return
@@ -245,10 +262,8 @@ def texts_of(length: int, count: int) -> list[str]:
     ]
 
 
-def time_all(
-    runners: Sequence[Runner], length: int, batch: int, repeats: int
-) -> dict[str, tuple[float, float]]:
-    """p50 and p95 in ms of each runner, medians over the repeats; runners take turns."""
+def time_all(runners: Sequence[Runner], length: int, batch: int, repeats: int) -> dict[str, Times]:
+    """Times of each runner, medians over the repeats; runners take turns."""
     texts = texts_of(length, 64)
     for runner in runners:
         counts = {runner.num_tokens(text) for text in texts}
@@ -257,23 +272,31 @@ def time_all(
                 f"{runner.name} reads texts of {length} pieces as {sorted(counts)}: its vocabulary "
                 "lacks a word of WORDS, take another one"
             )
-    found: dict[str, list[tuple[float, float]]] = {runner.name: [] for runner in runners}
+    requests = [texts] * REQUESTS[batch] if batch > 1 else [[text] for text in texts]
+    found: dict[str, list[Times]] = {runner.name: [] for runner in runners}
     for _ in range(repeats):
         for runner in runners:
-
-            def request(number: int, runner: Runner = runner) -> object:
-                chosen = texts if batch > 1 else [texts[number % len(texts)]]
-                return runner.read(chosen)
-
-            timed = latency(request, REQUESTS[batch])
-            found[runner.name].append((timed.p50_ms, timed.p95_ms))
+            found[runner.name].append(time_one(runner, requests[: REQUESTS[batch]]))
     return {
-        name: (
-            statistics.median(p50 for p50, _ in values),
-            statistics.median(p95 for _, p95 in values),
+        name: Times(
+            *(statistics.median(column) for column in zip(*map(astuple, values), strict=True))
         )
         for name, values in found.items()
     }
+
+
+def time_one(runner: Runner, requests: Sequence[Sequence[str]]) -> Times:
+    """Times of one runner over some requests, after one that warms up."""
+    runner.read(requests[0])
+    wall, cpu = [], []
+    for texts in requests:
+        before = time.perf_counter(), time.process_time()
+        runner.read(texts)
+        after = time.perf_counter(), time.process_time()
+        wall.append(1e3 * (after[0] - before[0]))
+        cpu.append(1e3 * (after[1] - before[1]))
+    p50, p95 = np.percentile(wall, [50, 95])
+    return Times(float(np.median(cpu)), float(p50), float(p95))
 
 
 def in_fresh_processes(runner: Runner) -> dict[str, float]:
@@ -287,10 +310,11 @@ def in_fresh_processes(runner: Runner) -> dict[str, float]:
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-Times = dict[tuple[int, int], dict[str, tuple[float, float]]]
+AllTimes = dict[tuple[int, int], dict[str, Times]]
+"""By tokens and batch, by runner."""
 
 
-def table(num_bytes: dict[str, int], alone: dict[str, dict[str, float]], times: Times) -> str:
+def table(num_bytes: dict[str, int], alone: dict[str, dict[str, float]], times: AllTimes) -> str:
     """A row per figure, a column per encoder."""
     rows = [["", *num_bytes], ["bytes", *(f"{size:,}" for size in num_bytes.values())]]
     for key, title in (
@@ -301,18 +325,23 @@ def table(num_bytes: dict[str, int], alone: dict[str, dict[str, float]], times: 
     ):
         rows.append([title, *(f"{alone[name][key]:.2f}" for name in num_bytes)])
     for (length, batch), found in times.items():
-        cells = [f"{p50:.2f} / {p95:.2f}" for p50, p95 in (found[name] for name in num_bytes)]
-        rows.append([f"{length} tokens, batch {batch}: p50 / p95, ms", *cells])
+        cells = [
+            f"{one.cpu_p50:.2f} / {one.wall_p50:.2f} / {one.wall_p95:.2f}"
+            for one in (found[name] for name in num_bytes)
+        ]
+        rows.append([f"{length} tokens x {batch}: CPU p50 / p50 / p95, ms", *cells])
     return markdown(rows)
 
 
-def ratios(times: Times) -> str:
-    """How many times as long one takes as another, by length, p50."""
+def ratios(times: AllTimes) -> str:
+    """How many times as long one takes as another."""
     known = next(iter(times.values()))
     pairs = [(slow, fast) for slow, fast in PAIRS if slow in known and fast in known]
-    rows = [["p50, ratio", *(f"{length} x {batch}" for length, batch in times)]]
+    rows = [
+        ["ratio of CPU p50, tokens x batch", *(f"{length} x {batch}" for length, batch in times)]
+    ]
     for slow, fast in pairs:
-        cells = [f"{found[slow][0] / found[fast][0]:.2f}" for found in times.values()]
+        cells = [f"{found[slow].cpu_p50 / found[fast].cpu_p50:.2f}" for found in times.values()]
         rows.append([f"{slow} / {fast}", *cells])
     return markdown(rows)
 

@@ -27,9 +27,7 @@ def pad(texts_ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
-def encode_ids(
-    student: Student, texts_ids: Sequence[Sequence[int]], batch_size: int
-) -> np.ndarray:
+def encode_ids(student: Student, texts_ids: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
     """Encode many texts with torch, for judging; a phone encodes one at a time.
 
     Args:

@@ -31,6 +31,7 @@ their weights is Once-for-all's [2]; corners, own norms and the order of words a
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, Field, model_validator
@@ -75,11 +76,17 @@ class ElasticSettings(BaseModel, extra="forbid", frozen=True):
     steps: int = Field(description="optimiser steps", ge=1)
     batch_size: int = Field(description="texts per step", ge=2, le=4096)
     learning_rate: float = Field(description="highest rate of AdamW", gt=0, le=1)
+    word_rate_share: float = Field(
+        description="rate of the word table as a share of learning_rate: it starts near its goal",
+        gt=0,
+        le=1,
+    )
     warmup_share: float = Field(
         description="share of the steps in which the rate rises; it then falls to 0", ge=0, lt=1
     )
     weight_decay: float = Field(description="of matrices, not of words, norms and biases", ge=0)
     checkpoint_every: int = Field(description="steps between two checkpoints", ge=1)
+    device: Literal["cpu", "cuda"] = Field(description="where the student is trained")
 
     @model_validator(mode="after")
     def _sizes_nest(self) -> "ElasticSettings":

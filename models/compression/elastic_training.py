@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from models.compression.batches import pad
 from models.compression.checkpoints import load_checkpoint, save_checkpoint
-from models.compression.descent import adamw_groups, set_rates
+from models.compression.descent import set_rates
 from models.compression.elastic import ElasticSettings, ElasticStudent
 from models.compression.pretraining import GRADIENT_LIMIT, POOL_BATCHES, rate_factor
 from models.errors import DataError
@@ -78,11 +78,12 @@ def train_elastic(
 
     Raises:
         DataError: if the texts are not split once for each size, with its own words, or the loss is
-            no longer a finite number.
+            no longer a finite number, or there is no such device.
     """
     _check_pieces(elastic, lessons)
-    groups = adamw_groups(elastic, settings.learning_rate, settings.weight_decay)
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise DataError('device is "cuda" but torch sees no GPU: set it to "cpu"')
+    optimizer = _optimizer(elastic.to(settings.device), settings)
     done, losses = load_checkpoint(checkpoints, elastic, optimizer) if checkpoints else (0, [])
     for step, rows in _batches(lessons, settings, seed, done):
         set_rates(optimizer, rate_factor(step, settings.steps, settings.warmup_share))
@@ -97,9 +98,11 @@ def train_elastic(
             )
         nn.utils.clip_grad_norm_(elastic.parameters(), GRADIENT_LIMIT)
         optimizer.step()
-        if checkpoints and len(losses) % settings.checkpoint_every == 0:
+        is_due = len(losses) % settings.checkpoint_every == 0 or len(losses) == settings.steps
+        if checkpoints and is_due:
             save_checkpoint(checkpoints, len(losses), elastic, optimizer, losses)
         progress("elastic training", len(losses), settings.steps)
+    elastic.cpu()
     return losses
 
 
@@ -121,12 +124,12 @@ def _learn(
     loss: VectorLoss,
 ) -> float:
     """Add up the gradients of the sizes, the largest first; return their mean loss."""
-    targets = torch.from_numpy(lessons.targets[rows])
+    targets = torch.from_numpy(lessons.targets[rows]).to(settings.device)
     said: Tensor | None = None
     total = 0.0
     for size in sizes:
-        ids, mask = pad([lessons.ids[size][row] for row in rows])
-        x = elastic(ids, mask, size)
+        texts = pad([lessons.ids[size][row] for row in rows])
+        x = elastic(*(tensor.to(settings.device) for tensor in texts), size)
         value = loss(x, _first_numbers(targets, x.shape[1]))
         if said is None:
             said = x.detach()
@@ -159,6 +162,20 @@ def _batches(
         for step, rows in enumerate(pool[: settings.steps - first], start=first):
             if step >= done:
                 yield step, rows
+
+
+def _optimizer(elastic: ElasticStudent, settings: ElasticSettings) -> torch.optim.AdamW:
+    """Return AdamW as `pretraining` has it: rare words take smaller steps."""
+    words = elastic.largest.words.weight
+    others = [p for p in elastic.parameters() if p is not words]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    word_rate = rate * settings.word_rate_share
+    groups: list[dict[str, object]] = [
+        {"params": [p for p in others if p.ndim > 1], "peak": rate, "weight_decay": decay},
+        {"params": [p for p in others if p.ndim == 1], "peak": rate, "weight_decay": 0.0},
+        {"params": [words], "peak": word_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
 def _check_pieces(elastic: ElasticStudent, lessons: ElasticLessons) -> None:

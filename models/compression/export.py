@@ -6,8 +6,8 @@ ids --> words + positions -> norm -> widen
 mask -> mean over the real places -> readout -> "vector"
 ```
 
-The graph is written straight from the student's weights (see `graph`); a `BitPlan` says how each
-one is stored (see `quantization`). What a weight becomes depends on its bits:
+The graph is written straight from the student's weights (see `graph`, `graph_functions`); a
+`BitPlan` says how each one is stored (see `quantization`). What a weight becomes:
 
     32         fp32 MatMul, fused Attention
     8          dynamic int8: DynamicQuantizeMatMul, QAttention; activations get a step per tensor,
@@ -15,10 +15,10 @@ one is stored (see `quantization`). What a weight becomes depends on its bits:
     below 8    packed in the file, an int8 matrix as soon as the graph is loaded
 
 The small matrices (widening, adapters, readout) are multiplied in fp32 whatever their bits: there
-int8 saves no time, and rounding their inputs would cost quality. Norms and biases are 1 % of the
+int8 saves next to no time, and rounding their inputs costs quality. Norms and biases are 1 % of the
 bytes: float16, or fp32 if any weight is. A LayerNorm is written as x - mean, RMSNormalization, + b:
-onnxruntime's kernel for that is 5 times as fast as its LayerNormalization
-(`python -m benchmarks.encoder_graph`).
+that takes onnxruntime half to a quarter of the time of LayerNormalization or its fused
+SkipLayerNormalization. `python -m benchmarks.encoder_graph` measures this and the other choices.
 
 [1] onnxruntime documentation, "Quantize ONNX models", dynamic quantization.
 """
@@ -26,7 +26,7 @@ onnxruntime's kernel for that is 5 times as fast as its LayerNormalization
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from models.compression.batches import pad
 from models.compression.graph import (
     ADAPTERS,
     ATTENTION,
+    CONSTANT,
     EMBEDDING,
     FEED_FORWARD,
     NORMS,
@@ -43,26 +44,30 @@ from models.compression.graph import (
     SCALES,
     STRUCTURE,
     Graph,
-    Nodes,
     check_tensors,
     graph_parts,
 )
+from models.compression.graph_functions import (
+    LAST,
+    write_adapter,
+    write_layer,
+    write_matrix,
+    write_norm,
+    write_rows,
+    write_steps,
+)
 from models.compression.quantization import (
     FULL,
-    LARGEST_INT8,
-    PLANES,
     BitPlan,
     Columns,
     Steps,
     check_plan,
-    highest,
-    middle,
     num_groups,
     pack,
     quantize_columns,
     quantize_rows,
 )
-from models.compression.student import NORM_EPSILON, Student, StudentSettings, build_student
+from models.compression.student import Student, StudentSettings, build_student
 from models.encoder import open_session
 from models.errors import DataError
 
@@ -81,6 +86,7 @@ __all__ = [
     "export_graph",
     "graph_bytes_without_words",
     "graph_parts",
+    "tensor_places",
     "vector_readout",
 ]
 
@@ -90,8 +96,6 @@ PARITY_TOLERANCE = 1e-4
 """Largest difference of a number of a unit vector between torch and the fp32 graph."""
 
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-
-LAST = np.array([-1])
 
 SHORTEST = 1e-12
 """A shorter vector is not made longer: that of `torch.nn.functional.normalize`."""
@@ -137,14 +141,21 @@ def export_graph(student: Student, plan: BitPlan, readout: Readout | None = None
     check_plan(student.settings, plan)
     readout = vector_readout(student) if readout is None else readout
     writer = _Writer(student, plan, readout)
-    x = writer.embed()
-    for place in range(student.settings.depth):
-        x = writer.layer(x, place)
-    writer.read_out(x, readout)
+    writer.write(readout)
     model = writer.graph.finish(readout.name, len(readout.weight))
     if FULL not in plan.values():
         check_tensors(model)
     return model
+
+
+def tensor_places(student: Student, plan: BitPlan) -> dict[str, tuple[str, ...]]:
+    """Return which stored tensors of a student's graph hold each of its weights, by their names.
+
+    They depend on shape, number of words and plan alone, so any student of the same stands for it.
+    """
+    writer = _Writer(student, plan, vector_readout(student))
+    writer.write(vector_readout(student))
+    return writer.places
 
 
 def check_parity(student: Student, model: ModelProto, texts_ids: Sequence[list[int]]) -> float:
@@ -222,7 +233,15 @@ class _Writer:
                     f"the student's weight {name} has NaN or infinite values: train again"
                 )
         self._stored: dict[str, tuple[str, ...]] = {}
+        self.places: dict[str, tuple[str, ...]] = {}
         self._mask = ""
+
+    def write(self, readout: Readout) -> None:
+        """The whole forward pass."""
+        x = self.embed()
+        for place in range(self._settings.depth):
+            x = self.layer(x, place)
+        self.read_out(x, readout)
 
     def embed(self) -> str:
         """Words and positions, normalised and widened: (B, T, H)."""
@@ -231,7 +250,7 @@ class _Writer:
         zero, one = (graph.constant(np.array([value])) for value in (0, 1))
         positions = graph.add("Slice", self._table("positions"), zero, length, one)
         x = graph.add("Add", self._table("words", "ids"), positions)
-        graph.define("norm", 3, _norm)
+        graph.define("norm", 3, write_norm)
         x = graph.call("norm", x, *self._norm("norm"))
         if self._settings.depth:
             self._mask = graph.add("Cast", "mask", to=TensorProto.INT32)
@@ -247,13 +266,13 @@ class _Writer:
         inputs = (x, self._mask, *chain(*matrices, *norms))
         counts = tuple(len(matrix) for matrix in matrices)
         name = "layer" + "".join(map(str, counts))
-        self.graph.define(name, len(inputs), partial(_layer, counts, self._settings.num_heads))
+        self.graph.define(name, len(inputs), partial(write_layer, counts, self._settings.num_heads))
         x = self.graph.call(name, *inputs)
         if not self._settings.adapter_size:
             return x
         down, up = (f"adapters.{place}.{part}" for part in ("down", "up"))
         weights = (self._dense(down), self._bias(down), self._dense(up), self._bias(up))
-        self.graph.define("adapter", 5, _adapter)
+        self.graph.define("adapter", 5, write_adapter)
         return self.graph.call("adapter", x, *weights)
 
     def read_out(self, x: str, readout: Readout) -> None:
@@ -282,26 +301,32 @@ class _Writer:
             return graph.add("Gather", stored, ids) if ids else graph.add("Unsqueeze", stored, zero)
 
         zero = graph.constant(np.array([0]))
+        before = len(graph.tensors)
         if bits == FULL:
-            return rows(graph.store(values, EMBEDDING))
+            whole = graph.store(values, EMBEDDING)
+            self._note_place(f"{name}.weight", before)
+            return rows(whole)
         made = quantize_rows(values, bits)
         packed = (graph.store(plane, EMBEDDING) for plane in pack(made.integers, bits, axis=1))
         planes = [rows(plane) for plane in packed]
         # All steps are made when the graph is loaded: at run time they are only looked up.
         steps = rows(self._steps(made.steps))
+        self._note_place(f"{name}.weight", before)
         groups = made.steps.codes.shape[1]
-        graph.define(f"rows{bits}", len(planes) + 1, partial(_rows, bits, groups))
+        graph.define(f"rows{bits}", len(planes) + 1, partial(write_rows, bits, groups))
         return graph.call(f"rows{bits}", *planes, steps)
 
     def _matrix(self, name: str) -> tuple[str, ...]:
         """Return the inputs of a product: (fp32 matrix, bias) or (int8 matrix, steps, bias)."""
         if name not in self._stored:
             values = self._weights[f"{name}.weight"].T
+            before = len(self.graph.tensors)
             if self._plan[name] == FULL:
                 matrix: tuple[str, ...] = (self.graph.store(values, _part_of(name)),)
             else:
                 made = quantize_columns(values, self._plan[name])
                 matrix = (self._int8(made, name), self._steps(made.steps))
+            self._note_place(f"{name}.weight", before)
             bias = (self._bias(name),) if f"{name}.bias" in self._weights else ()
             self._stored[name] = (*matrix, *bias)
         return self._stored[name]
@@ -316,7 +341,7 @@ class _Writer:
         groups, outputs = made.multipliers.shape
         shape = graph.constant(np.array([groups, -1, outputs]))
         function = f"matrix{made.bits}"
-        graph.define(function, len(planes) + 2, partial(_matrix, made.bits))
+        graph.define(function, len(planes) + 2, partial(write_matrix, made.bits))
         return graph.call(function, *planes, multipliers, shape)
 
     def _dense(self, name: str) -> str:
@@ -328,7 +353,7 @@ class _Writer:
 
     def _steps(self, steps: Steps) -> str:
         """Return steps from their codes."""
-        self.graph.define("steps", 3, _steps)
+        self.graph.define("steps", 3, write_steps)
         numbers = (steps.codes, steps.slope, steps.start)
         return self.graph.call("steps", *(self.graph.store(value, SCALES) for value in numbers))
 
@@ -343,127 +368,19 @@ class _Writer:
         """Return a vector in fp32; it is stored as float16 where every weight is quantised."""
         if name not in self._stored:
             values = self._weights[name]
+            before = len(self.graph.tensors)
             if FULL in self._plan.values():
                 self._stored[name] = (self.graph.store(values, NORMS),)
             else:
                 half = self.graph.store(_float16(values, name), NORMS)
                 self._stored[name] = (self.graph.add("Cast", half, to=TensorProto.FLOAT),)
+            self._note_place(name, before)
         return self._stored[name][0]
 
-
-def _layer(counts: Sequence[int], num_heads: int, nodes: Nodes, *inputs: str) -> str:
-    """Attention and feed-forward net, each added to its input and normalised after it."""
-    x, mask, *weights = inputs
-    left = iter(weights)
-    attention, out, feed_in, feed_out = (tuple(islice(left, count)) for count in counts)
-    norms = tuple(left)
-    read = _attend(nodes, x, mask, attention, num_heads)
-    x = nodes.call("norm", nodes.add("Add", x, _multiply(nodes, read, out)), *norms[:2])
-    wide = nodes.add("Gelu", _multiply(nodes, x, feed_in))
-    return nodes.call("norm", nodes.add("Add", x, _multiply(nodes, wide, feed_out)), *norms[2:])
-
-
-def _attend(nodes: Nodes, x: str, mask: str, weights: Sequence[str], num_heads: int) -> str:
-    """Query, key, value and what each place reads from the others, in one operator."""
-    if len(weights) == 2:
-        return nodes.fused("Attention", x, *weights, mask, num_heads=num_heads)
-    matrix, steps, bias = weights
-    small, step, zero = nodes.add_many(3, "DynamicQuantizeLinear", x)
-    return nodes.fused(
-        "QAttention", small, matrix, bias, step, steps, mask, zero, num_heads=num_heads
-    )
-
-
-def _multiply(nodes: Nodes, x: str, weights: Sequence[str]) -> str:
-    """A linear map."""
-    if len(weights) == 2:
-        return nodes.add("Add", nodes.add("MatMul", x, weights[0]), weights[1])
-    matrix, steps, bias = weights
-    return nodes.fused("DynamicQuantizeMatMul", x, matrix, steps, "", bias)
-
-
-def _norm(nodes: Nodes, x: str, gain: str, bias: str) -> str:
-    """LayerNorm over the last axis, by the operators that are fastest."""
-    mean = nodes.add("ReduceMean", x, nodes.constant(np.array([-1])))
-    centred = nodes.add("Sub", x, mean)
-    scaled = nodes.add("RMSNormalization", centred, gain, axis=-1, epsilon=NORM_EPSILON)
-    return nodes.add("Add", scaled, bias)
-
-
-def _adapter(nodes: Nodes, x: str, down: str, down_bias: str, up: str, up_bias: str) -> str:
-    """Return x + up(gelu(down(x)))."""
-    narrow = nodes.add("Gelu", nodes.add("Add", nodes.add("MatMul", x, down), down_bias))
-    return nodes.add("Add", x, nodes.add("Add", nodes.add("MatMul", narrow, up), up_bias))
-
-
-def _steps(nodes: Nodes, codes: str, slope: str, start: str) -> str:
-    """exp(start + slope * code)."""
-    logarithms = nodes.add("Mul", nodes.add("Cast", codes, to=TensorProto.FLOAT), slope)
-    return nodes.add("Exp", nodes.add("Add", logarithms, start))
-
-
-def _rows(bits: int, groups: int, nodes: Nodes, *inputs: str) -> str:
-    """`Rows.values` of tables with two axes in front of the numbers."""
-    *planes, steps = inputs
-    integers = nodes.add("Cast", _unpack(nodes, planes, bits, axis=2), to=TensorProto.FLOAT)
-    if bits == 8:
-        return nodes.add("Mul", integers, steps)
-    centred = nodes.add("Sub", integers, nodes.constant(np.float32(middle(bits))))
-    if groups == 1:
-        return nodes.add("Mul", centred, steps)
-    grouped = nodes.add("Reshape", centred, nodes.constant(np.array([0, 0, groups, -1])))
-    spread = nodes.add("Mul", grouped, nodes.add("Unsqueeze", steps, nodes.constant(LAST)))
-    return nodes.add("Reshape", spread, nodes.constant(np.array([0, 0, -1])))
-
-
-def _matrix(bits: int, nodes: Nodes, *inputs: str) -> str:
-    """`Columns.int8` below 8 bits."""
-    *planes, multipliers, shape = inputs
-    levels = nodes.add("Reshape", _unpack(nodes, planes, bits, axis=0), shape)
-    # A look-up, and no arithmetic: exact anywhere, and loading takes little memory for it.
-    width = nodes.constant(np.int32(highest(bits) + 1))
-    row = nodes.add("Mul", nodes.add("Cast", multipliers, to=TensorProto.INT32), width)
-    place = nodes.add("Add", nodes.add("Cast", levels, to=TensorProto.INT32), row)
-    return nodes.add("Flatten", nodes.add("Gather", _products(nodes, bits), place), axis=2)
-
-
-def _products(nodes: Nodes, bits: int) -> str:
-    """`quantization.products`, by a few nodes: the table itself has up to 8,192 bytes."""
-    top, one = np.float32(highest(bits)), nodes.constant(np.float32(1))
-    odd = (nodes.constant(value) for value in (-top, top + 1, np.float32(2)))
-    factors = (nodes.constant(np.float32(0)), nodes.constant(np.float32(LARGEST_INT8 + 1)), one)
-    column = nodes.add("Unsqueeze", nodes.add("Range", *factors), nodes.constant(LAST))
-    exact = nodes.add("Mul", nodes.add("Range", *odd), column)
-    rounded = nodes.add("Round", nodes.add("Div", exact, nodes.constant(top)))
-    flat = nodes.add("Reshape", rounded, nodes.constant(LAST))
-    return nodes.add("Cast", flat, to=TensorProto.INT8)
-
-
-def _unpack(nodes: Nodes, planes: Sequence[str], bits: int, axis: int) -> str:
-    """Undo `quantization.pack`: uint8 below 2^bits."""
-    whole = ""
-    for plane, width in zip(planes, PLANES[bits], strict=True):
-        part = _unpack_plane(nodes, plane, width, axis)
-        if whole:
-            higher = nodes.constant(np.uint8(width))
-            whole = nodes.add("BitShift", whole, higher, direction="LEFT")
-            whole = nodes.add("BitwiseOr", whole, part)
-        else:
-            whole = part
-    return whole
-
-
-def _unpack_plane(nodes: Nodes, plane: str, width: int, axis: int) -> str:
-    if width == 8:
-        return plane
-    lowest = nodes.constant(np.uint8(2**width - 1))
-    parts = [nodes.add("BitwiseAnd", plane, lowest)]
-    for place in range(1, 8 // width):
-        shift = nodes.constant(np.uint8(width * place))
-        shifted = nodes.add("BitShift", plane, shift, direction="RIGHT")
-        last = place == 8 // width - 1  # nothing is left above it
-        parts.append(shifted if last else nodes.add("BitwiseAnd", shifted, lowest))
-    return nodes.add("Concat", *parts, axis=axis)
+    def _note_place(self, name: str, before: int) -> None:
+        """Keep which tensors a weight was stored in: those since there were `before` of them."""
+        stored = (tensor.name for tensor in self.graph.tensors[before:])
+        self.places[name] = tuple(tensor for tensor in stored if tensor[0] != CONSTANT)
 
 
 def _part_of(name: str) -> str:

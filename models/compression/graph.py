@@ -48,6 +48,8 @@ PART_LETTERS = {
 }
 """A stored tensor's name is the letter of its part and a number; all other tensors are `c`."""
 
+CONSTANT = "c"
+
 LARGEST_FP32_BYTES = 20_000
 """A stored fp32 tensor above this was forgotten by the quantisation."""
 
@@ -103,7 +105,7 @@ class Graph(Nodes):
         """Store a small constant, equal ones once."""
         content = f"{values.dtype}{values.shape}".encode() + values.tobytes()
         if content not in self._constants:
-            self._constants[content] = self._store(values, "c")
+            self._constants[content] = self._store(values, CONSTANT)
         return self._constants[content]
 
     def define(self, name: str, num_inputs: int, write: Callable[..., str]) -> None:

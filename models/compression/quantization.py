@@ -23,7 +23,7 @@ Every function returns what the graph stores; `.values()` is what the graph comp
 [2] T. Dettmers et al., "QLoRA", NeurIPS 2023, arXiv 2305.14314, section 3.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,6 +208,22 @@ def pack(integers: np.ndarray, bits: int, axis: int) -> tuple[np.ndarray, ...]:
         shifted = [part << (width * place) for place, part in enumerate(parts)]
         planes.append(np.bitwise_or.reduce(shifted).astype(np.uint8))
     return tuple(planes)
+
+
+def unpack(planes: Sequence[np.ndarray], bits: int, axis: int) -> np.ndarray:
+    """Undo `pack`: uint8 below 2^bits; 8 bits stay as they are.
+
+    >>> unpack(pack(np.array([[1, 2, 15, 0]], np.uint8), 4, axis=1), 4, axis=1).tolist()
+    [[1, 2, 15, 0]]
+    """
+    if bits == 8:
+        return planes[0]
+    whole = np.zeros((), np.uint8)
+    for plane, width in zip(planes, PLANES[bits], strict=True):
+        places = range(8 // width)
+        parts = [(plane >> (width * place)) & (2**width - 1) for place in places]
+        whole = (whole << width) | np.concatenate(parts, axis)
+    return np.asarray(whole, np.uint8)
 
 
 def middle(bits: int) -> float:

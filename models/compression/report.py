@@ -31,7 +31,9 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class ParityFigures:
-    """How alike the bundle is to what it was made from, over the judged texts: items, or held-back prose of a general encoder.
+    """How alike the bundle is to what it was made from, over the judged texts.
+
+    Those are a catalogue's items, or the held-back prose of a general encoder.
 
     Attributes:
         torch_onnx_max_abs_diff: largest difference of a number, torch against the fp32 graph.

@@ -49,7 +49,9 @@ class StudentSettings(BaseModel, extra="forbid", frozen=True):
     num_heads: int = Field(description="attention heads; they divide hidden_size", ge=1, le=64)
     layers: int = Field(description="stored layers; 0 is a bag of words", ge=0, le=12)
     passes: int = Field(description="how often the stored layers are applied", ge=1, le=12)
-    adapter_size: int = Field(description="A, of the adapters between passes; 0: none", ge=0, le=256)
+    adapter_size: int = Field(
+        description="A, of the adapters between passes; 0: none", ge=0, le=256
+    )
     max_tokens: int = Field(description="longest text in pieces, frame included", ge=3, le=512)
     vector_size: int = Field(description="V, numbers per encoded text", ge=2, le=1024)
 
@@ -77,7 +79,9 @@ class StudentConfig(PretrainedConfig):
 
     model_type = "ei-bert"
 
-    def __init__(self, vocab_size: int = 0, shape: dict[str, int] | None = None, **more: Any) -> None:
+    def __init__(
+        self, vocab_size: int = 0, shape: dict[str, int] | None = None, **more: Any
+    ) -> None:
         super().__init__(**more)
         self.vocab_size = vocab_size
         self.shape = dict(shape or {})
@@ -105,8 +109,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, blocked: Tensor) -> Tensor:
         """Map (B, T, H) to (B, T, H); `blocked` (B, 1, 1, T) is -inf at padding, else 0."""
         x = self.attention_norm(x + self.attention_out(self.attend(x, blocked)))
-        x = self.feed_norm(x + self.feed_out(F.gelu(self.feed_in(x))))
-        return x
+        y: Tensor = self.feed_norm(x + self.feed_out(F.gelu(self.feed_in(x))))
+        return y
 
     def attend(self, x: Tensor, blocked: Tensor) -> Tensor:
         """Return what each place reads from the others, heads side by side: (B, T, H)."""
@@ -131,8 +135,8 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, H) to (B, T, H)."""
-        x = x + self.up(F.gelu(self.down(x)))
-        return x
+        y: Tensor = x + self.up(F.gelu(self.down(x)))
+        return y
 
 
 class Student(PreTrainedModel):

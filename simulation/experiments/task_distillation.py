@@ -84,6 +84,8 @@ def distil_task(wish: Wish, out: Path, cache: Path, progress: Progress = silent)
     if kept is not None:
         progress("keeping the bundle: its texts, settings and start are the same", 1, 1)
         return kept
+    if (out / BUNDLE).exists():
+        EncoderBundle.open(out / BUNDLE)  # raises now, not after the training: only a bundle goes
     (out / REPORT).unlink(missing_ok=True)  # a report never stands beside another bundle
     task = task_of(labelled, settings)
     teacher = teacher_of(task, settings, cache, progress)

@@ -11,7 +11,15 @@ from models.wordpiece import PAD, SPECIAL_TOKENS
 from tests.models.conftest import LETTERS, TINY
 
 CHARACTERS = "手机很好用屏幕电池不行酒店房间干净服务差书的内容有趣价格便宜送货快慢喜欢推荐"
-SENTENCES = ("手机很好用", "电池不行", "酒店房间干净", "服务很差", "书的内容有趣", "价格便宜", "送货很快")
+SENTENCES = (
+    "手机很好用",
+    "电池不行",
+    "酒店房间干净",
+    "服务很差",
+    "书的内容有趣",
+    "价格便宜",
+    "送货很快",
+)
 TEXTS = tuple(a + "，" + b for a in SENTENCES for b in SENTENCES if a != b)
 PIECES = [*SPECIAL_TOKENS, *LETTERS, *("##" + letter for letter in LETTERS)]
 PIECES += [*dict.fromkeys(CHARACTERS), *("##" + c for c in dict.fromkeys(CHARACTERS)), "，"]

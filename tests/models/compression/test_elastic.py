@@ -53,9 +53,11 @@ def family(**changes):
         "steps": 6,
         "batch_size": 8,
         "learning_rate": 1e-3,
+        "word_rate_share": 0.5,
         "warmup_share": 0.25,
         "weight_decay": 0.01,
         "checkpoint_every": 4,
+        "device": "cpu",
     }
     return ElasticSettings.model_validate({**values, **changes})
 

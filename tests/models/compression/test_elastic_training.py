@@ -50,7 +50,7 @@ def test_training_comes_nearer_at_every_size():
 
     elastic = ElasticStudent(SIZES, seed=1)
     before = nearness()
-    settings = family(steps=25, learning_rate=1e-2)
+    settings = family(steps=25, learning_rate=1e-2, word_rate_share=1.0)
     lessons = ElasticLessons([ids] * 3, targets, np.full(40, 1 / 40))
     losses = train_elastic(elastic, lessons, settings, LOSS, seed=1)
     assert len(losses) == 25
@@ -116,6 +116,12 @@ def test_lessons_need_a_split_per_size(lessons):
             LOSS,
             seed=1,
         )
+
+
+def test_a_device_that_is_not_there_is_refused(lessons, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DataError, match="torch sees no GPU"):
+        train_elastic(lived(), lessons, family(device="cuda"), LOSS, seed=1)
 
 
 def test_going_astray_raises(lessons):

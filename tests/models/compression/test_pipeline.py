@@ -135,7 +135,7 @@ def test_an_encoder_without_a_catalogue_is_judged_by_held_back_prose(
     assert report.bundle_bytes <= TINY["budget_bytes"]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for kill -9: it leaves the folders as they are."""
 
 
@@ -148,9 +148,9 @@ def test_resume_after_kill_gives_the_same_bytes(
 
     def kill(what, done, total):
         if what == stage and done > total / 2:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         compress(*inputs, seed=3, threads=1, progress=kill)
     assert not (tmp_path / "bundle").exists()
     compress(*inputs, seed=3, threads=1)

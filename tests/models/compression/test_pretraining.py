@@ -114,7 +114,7 @@ def test_shares_above_one_are_refused():
         PretrainingSettings.model_validate({**TINY["pretraining"], "query_share": 0.7})
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for kill -9: nothing is tidied up after it."""
 
 
@@ -125,9 +125,9 @@ def test_resume_after_kill_gives_the_same_student(lessons, tmp_path, stop_after)
 
     def kill(what, done, total):
         if done == stop_after:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         pretrain(fresh_student(), lessons, SETTINGS, 1, kill, tmp_path)
     again = fresh_student()
     assert pretrain(again, lessons, SETTINGS, 1, checkpoints=tmp_path) == losses

@@ -31,12 +31,12 @@ def test_the_rounded_student_says_again_what_it_said_in_fp32():
     before = taught()
     wanted = predict_logits(before.student, before.readout, IDS)
     plan = uniform(before.student, 4)
-    settings = PolishSettings(steps=40, batch_size=16, learning_rate=2e-3)
+    settings = PolishSettings(steps=25, batch_size=16, learning_rate=5e-4)
     after = polish_task(before, plan, IDS, 1.0, settings, seed=0, threads=1)
     errors = [
         np.abs(softmax(rounded_logits(made)) - softmax(wanted)).mean() for made in (before, after)
     ]
-    assert errors[1] < 0.7 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
     assert np.array_equal(predict_logits(before.student, before.readout, IDS), wanted)
 
 

@@ -61,20 +61,21 @@ def test_distill_makes_a_classifier_and_keeps_it(folder, monkeypatch, capsys):
     assert classifier.encoder.num_bytes == made["num_bytes"]
     assert set(classifier.labels) == {"give_love", "report_crime", "board_ship"}
     report = json.loads((folder / "out" / "report.json").read_text())
-    assert report["history"][-1]["step"] == 16
+    assert report["history"][-1]["step"] == 88
 
     monkeypatch.setattr(task_distillation, "teach", lambda *_: pytest.fail("taught again"))
     assert distil(folder, monkeypatch) == 0
     assert json.loads(capsys.readouterr().out) == made
 
 
-def test_a_damaged_bundle_is_made_again_with_the_same_bytes(folder, monkeypatch, capsys):
-    assert distil(folder, monkeypatch) == 0
-    graph = folder / "out" / "bundle" / "encoder.onnx"
-    before = graph.read_bytes()
-    graph.write_bytes(before[:-1])
-    assert distil(folder, monkeypatch) == 2  # a damaged folder is never replaced unasked
-    assert "encoder.onnx" in capsys.readouterr().err
+def test_what_is_no_bundle_is_not_replaced_and_costs_no_training(folder, monkeypatch, capsys):
+    stranger = folder / "mine" / "bundle"
+    stranger.mkdir(parents=True)
+    (stranger / "thesis.txt").write_text("years of work")
+    monkeypatch.setattr(task_distillation, "teacher_of", lambda *_: pytest.fail("trained"))
+    assert distil(folder, monkeypatch, "--out", str(folder / "mine")) == 2
+    assert "is not an encoder bundle" in " ".join(capsys.readouterr().err.split())
+    assert (stranger / "thesis.txt").is_file()
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,10 @@ def test_every_arm_learns_more_than_chance(filled):
 
 def test_a_student_is_judged_in_each_format_with_all_its_bytes(filled):
     student = filled[0][2]
-    assert list(student.scores) == ["fp32", "int8", "int4"]
+    assert set(student.scores) == {"fp32", "int8", "int4"}
     sizes = student.num_bytes
     assert sizes["fp32"] > sizes["int8"] > sizes["int4"] > 0
-    assert student.notes["steps"] == 16
+    assert student.notes["steps"] == 88
 
 
 def test_a_cell_that_is_there_is_not_made_again(folder, filled, monkeypatch):
@@ -89,12 +89,12 @@ def test_what_does_not_fit_is_judged_but_is_no_bundle(folder, filled, tmp_path):
     plan = bench.settings.formats["int8"].plan(taught.student.settings)
     labels, texts = bench.labelled("clinc150").label_names, ["love", "the old ship"]
     inside, above = (
-        ship(taught, start, plan, labels, texts, budget_bytes=limit) for limit in (200_000, 20_000)
+        ship(taught, start, plan, labels, texts, budget_bytes=limit) for limit in (200_000, 15_000)
     )
     assert np.array_equal(inside.logits, above.logits)
-    assert inside.num_bytes > above.num_bytes > 20_000  # without a manifest
-    with pytest.raises(BudgetError, match="over its budget of 20,000"):
-        write_task_bundle(taught, start, plan, labels, {}, tmp_path / "bundle", 20_000)
+    assert inside.num_bytes > above.num_bytes > 15_000  # without a manifest
+    with pytest.raises(BudgetError, match="over its budget of 15,000"):
+        write_task_bundle(taught, start, plan, labels, {}, tmp_path / "bundle", 15_000)
 
 
 def test_fresh_weights_are_not_those_of_the_bundle(folder):

@@ -19,6 +19,7 @@ from tests.models.conftest import TINY, WORDS, save_teacher, tiny_teacher_model
 TELLING = ("love", "crime", "ship")
 OTHERS = [word for word in WORDS if word not in TELLING]
 INTENTS = ("give_love", "report_crime", "board_ship")
+LEARNING = {"mutual": False, "learning_rate": 1e-2, "joint_steps": 80, "evaluate_every": 20}
 READING = TokenizerSettings(True, True, TINY["student"]["max_tokens"])
 
 
@@ -28,19 +29,20 @@ def tiny_tree(teacher: Path, bundle: Path) -> dict[str, Any]:
     tree = tomllib.loads(text)
     tree["text_teacher"] = str(teacher)
     tree["task"]["teacher"] = FINE_TUNING.model_dump()
-    tree["task"]["cross_distillation"] = CROSS.model_dump() | {"mutual": False}
+    tree["task"]["cross_distillation"] = CROSS.model_dump() | LEARNING
     tree["task"]["augmentation"]["copies"] = 1
     tree["task"]["polish"] = {"steps": 3, "batch_size": 8, "learning_rate": 1e-3}
     nothing: dict[str, Any] = {"teacher": {}, "cross_distillation": {}, "augmentation": {}}
     tree["sets"] = {"clinc150": {"score": "accuracy", "train_limit": 0, **nothing}}
     start = tree["starts"]["ei-bert"] | {"bundle": str(bundle), "formats": ["fp32", "int8", "int4"]}
     tree["starts"] = {"ei-bert": start, "fresh": start | {"fresh_weights": True}}
+    tree["variant_formats"] = ["fp32", "int8"]
     tree["columns"] = {"teacher": "teacher:fp32", "EI-BERT int8": "ei-bert:int8"}
     tree["ablations"] = [
         {"group": "method", "title": name, "start": "ei-bert", "variant": name, "format": "int8"}
         for name in ("plain", "head")
     ]
-    tree["probe"] |= {"neighbours": 3}
+    tree["probe"] |= {"neighbours": 3, "teacher_tokens": 16}
     return tree
 
 
@@ -57,8 +59,8 @@ def tiny_bench(folder: Path, **changes: Any) -> Workbench:
 
 def write_general_bundle(folder: Path) -> None:
     student = tiny_student()
-    graph = export_graph(student, uniform(student, 8))
-    student.save_pretrained(folder.with_name("student"))  # TEMPORARY
+    plan = uniform(student, 8)
+    graph = export_graph(student, plan)
     files = {
         GRAPH: graph.SerializeToString(deterministic=True),
         VOCABULARY: vocabulary_to_bytes(PIECES),
@@ -69,7 +71,7 @@ def write_general_bundle(folder: Path) -> None:
         files,
         graph_parts=graph_parts(graph),
         vector_size=student.settings.vector_size,
-        origin={"seed": 1},
+        origin={"student": student.settings.model_dump(), "bits": dict(plan)},
         budget_bytes=200_000,
     )
 
