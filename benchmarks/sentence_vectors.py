@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
     voice = Voice(machine=given.json)
     with voice.progress() as progress:
         asked = examination(settings, cache, given.clinc150, progress)
-        readers = [bundle_reader(folder.name, folder) for folder in given.bundles]
+        readers = [bundle_reader(name_of(folder), folder) for folder in given.bundles]
         if given.rivals:
             readers += rivals(settings, cache, asked.teacher, progress)
         found = {r.name: examine(r, asked, settings, progress) for r in readers}
@@ -92,6 +92,12 @@ def rivals(
     ]
     texts = pretraining_texts(cache, settings.probe.rival_texts, 0, progress)
     return [teacher, *students, tf_idf_reader(texts, settings.probe.rival_size, 0)]
+
+
+def name_of(folder: Path) -> str:
+    """A bundle's name in the table: its folder, or for runs/mine/bundle the run."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "bundle" else folder.name
 
 
 def table(found: dict[str, dict[str, float]], num_bytes: dict[str, int | None]) -> str:

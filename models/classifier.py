@@ -100,7 +100,7 @@ def labels_as_text(labels: Sequence[str]) -> str:
     r"""Return class names as they stand in a manifest: one a line, spaces made single.
 
     >>> labels_as_text(["a  b", "c"])
-    'a b\\nc'
+    'a b\nc'
 
     Raises:
         DataError: if a name is empty or there twice.

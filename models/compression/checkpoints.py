@@ -77,10 +77,10 @@ def load_checkpoint(
         ) from error
     for number, parameter in enumerate(_parameters(optimizer)):
         if f"{_FIRST}{number}" in tensors:
+            keys = {"exp_avg": _FIRST, "exp_avg_sq": _SECOND, "step": _COUNT}
             optimizer.state[parameter] = {
-                "exp_avg": tensors[f"{_FIRST}{number}"],
-                "exp_avg_sq": tensors[f"{_SECOND}{number}"],
-                "step": tensors[f"{_COUNT}{number}"],
+                key: tensors[f"{prefix}{number}"].to(parameter.device)
+                for key, prefix in keys.items()
             }
     return _step_of(found[-1]), tensors[_LOSSES].tolist()
 

@@ -197,9 +197,10 @@ def graph_bytes_without_words(settings: StudentSettings, plan: BitPlan) -> int:
         plan: the bits of each weight.
     """
     student = build_student(settings, vocabulary_size=1, seed=0)
-    with torch.no_grad():  # copies of an untrained layer are equal, and would be found
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # equal weights of an untrained student would be found as copies
         for parameter in student.parameters():
-            parameter.add_(torch.linspace(0, 1, parameter.numel()).view(parameter.shape))
+            parameter.add_(torch.rand(parameter.shape, generator=noise))
     written: int = export_graph(student, plan).ByteSize()
     return written - bytes_per_word(settings, plan["words"]) + LENGTH_PREFIX_BYTES
 

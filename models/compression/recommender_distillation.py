@@ -33,7 +33,7 @@ validation items, the latest of equals.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +48,12 @@ from models.compression.checkpoints import load_checkpoint, save_checkpoint
 from models.compression.descent import adamw, adamw_groups, set_rates
 from models.compression.interplay import divergence
 from models.compression.pretraining import GRADIENT_LIMIT, rate_factor
-from models.compression.recommender_pair import Pair, RecommendationLessons, TrainedRecommender
+from models.compression.recommender_pair import (
+    Pair,
+    RecommendationLessons,
+    TrainedRecommender,
+    absorb,
+)
 from models.compression.student import Student
 from models.compression.task_head import HeadMode
 from models.errors import DataError
@@ -152,12 +157,26 @@ class TaughtRecommender:
         student: the one that was given, trained; its vectors are what ships.
         recommender: its head with the bridge folded in: it reads the student's own vectors, placed
             as phones place them (`models.text_space`).
+        teachers_items: (K, dim) float32, the known items' vectors when the same head reads the
+            teacher's texts instead; see `on`.
         looks: from before the first step to after the last.
     """
 
     student: Student
     recommender: TrainedRecommender
+    teachers_items: NDArray[np.float32]
     looks: tuple[Look, ...]
+
+    def on(self, text: NDArray[np.float32]) -> TrainedRecommender:
+        """Return the recommender for which known items have the teacher's vectors.
+
+        What the student's vectors miss of them goes into their id vectors (`absorb`).
+
+        Args:
+            text: (K, V) placed vectors of the known items, as the shipped bundle gives them.
+        """
+        whole = absorb(self.recommender.parameters, text, self.teachers_items)
+        return replace(self.recommender, parameters=whole)
 
 
 def cross_distil_recommender(
@@ -212,7 +231,7 @@ def cross_distil_recommender(
             save_checkpoint(checkpoints, step + 1, pair, optimizer, _numbers(looks))
         progress(f"cross-distillation, {settings.stage(step)}", step + 1, settings.steps)
     student.eval()
-    return TaughtRecommender(*pair.result(), tuple(looks))
+    return TaughtRecommender(*pair.result(), pair.teachers_items(), tuple(looks))
 
 
 def _one_step(

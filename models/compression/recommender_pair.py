@@ -126,6 +126,22 @@ def fold(parameters: Shared, bridge: Tensor) -> Shared:
     return parameters | {name: (wide @ parameters[name].double()).float() for name in projections}
 
 
+def absorb(parameters: Shared, text: NDArray[np.float32], wanted: NDArray[np.float32]) -> Shared:
+    """Put into the id vectors what the texts' vectors miss.
+
+    An item's vector is its text's part plus its id vector, and the id vectors ship in any case. So
+    items that the recommender knows can have exactly the vectors wanted, whatever a small encoder
+    makes of their texts; items that it does not know are their text alone. Our choice.
+
+    Args:
+        parameters: of K items, without a leading axis.
+        text: (K, V) placed vectors of the known items, best as the shipped bundle gives them.
+        wanted: (K, dim) what the items' vectors should be.
+    """
+    read = torch.from_numpy(text) @ parameters["text_projection"]
+    return parameters | {"id_residual": torch.from_numpy(wanted) - read}
+
+
 class Head(nn.Module):
     """A recommender whose parameters learn: a copy of what it is made from."""
 
@@ -296,6 +312,13 @@ class Pair(nn.Module):
     def stop_teacher(self) -> None:
         """Let the teacher learn no more."""
         self.teacher_learns.zero_()
+
+    def teachers_items(self) -> NDArray[np.float32]:
+        """Return the known items' vectors, the student's recommender reading fT: (K, dim)."""
+        taught = self.taught[torch.from_numpy(self.lessons.known)]
+        with torch.no_grad():
+            features = taught + taught @ self.adapter
+            return item_vectors(self.best.head.shared(), features).numpy()
 
     def result(self) -> tuple[Student, TrainedRecommender]:
         """Return the best student, and its recommender with the bridge folded in."""

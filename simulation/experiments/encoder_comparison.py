@@ -6,6 +6,7 @@
       for each student to be taught       `recommender_course`: cross-distilled for this very task
         pooled        on the vectors of its bundle, like every other encoder
         own head      the recommender that learnt along with it, the bridge folded in
+        own head, ids the same, known items having the teacher's vectors (`absorb`)
       random, popularity (and on warm items item-kNN and EASE)
     static, federated                     on warm items, where phones are asked for
 
@@ -34,7 +35,11 @@ from models.baselines import (
     popularity_scores,
     random_scores,
 )
-from models.compression.recommender_distillation import Look, RecommenderDistillationSettings
+from models.compression.recommender_distillation import (
+    Look,
+    RecommenderDistillationSettings,
+    TaughtRecommender,
+)
 from models.errors import SettingsError
 from models.files import write_whole
 from models.intervals import Interval, PairedBootstrap
@@ -57,7 +62,7 @@ from simulation.world.build import build_world
 
 DEFAULT_FILE = "default.toml"
 
-POOLED, OWN_HEAD, BASELINE = "pooled", "own head", "baseline"
+POOLED, OWN_HEAD, OWN_IDS, BASELINE = "pooled", "own head", "own head, ids", "baseline"
 
 
 class EncoderComparisonSettings(BaseModel, extra="forbid", frozen=True):
@@ -101,7 +106,7 @@ class ArmValues:
 
     Attributes:
         encoder: its name, or the baseline's.
-        arm: "pooled", "own head", "static", "federated" or "baseline".
+        arm: "pooled", "own head", "own head, ids", "static", "federated" or "baseline".
         vector_size: numbers per text; 0 without texts.
         num_bytes: of the encoder's bundle, or None.
         values: "FIELD METRIC" -> (judged users,).
@@ -186,21 +191,24 @@ def compare_encoders(
         progress: told about all that takes long.
     """
     settings, everyone = course.settings, list(readers)
-    heads, looks = {}, {}
+    lessons: dict[str, TaughtRecommender] = {}
     for name, start in students.items():
         taught, bundle = course.teach(start, task, folder / name / task.name, progress)
         everyone.append(bundle_reader(name, bundle.folder))
-        heads[name], looks[name] = taught.recommender, taught.looks
+        lessons[name] = taught
     texts = {reader.name: reader.placed(course.catalogue) for reader in everyone}
     jobs = {name: _job(task, text, settings) for name, text in texts.items()}
     models = train_pooled(jobs, settings.workers, progress)
     arms = []
     for reader in everyone:
         text = texts[reader.name]
-        trained = [(POOLED, models[reader.name].parameters, models[reader.name].taste)]
-        if reader.name in heads:
-            own = heads[reader.name]
-            trained.append((OWN_HEAD, own.parameters, own.taste))
+        found = models[reader.name]
+        trained = [(POOLED, found.parameters, found.taste)]
+        if reader.name in lessons:
+            taught = lessons[reader.name]
+            with_ids = taught.on(text[task.known])
+            for arm, own in ((OWN_HEAD, taught.recommender), (OWN_IDS, with_ids)):
+                trained.append((arm, own.parameters, own.taste))
         for arm, parameters, taste in trained:
             values = judge(task, parameters, taste, text, settings)
             arms.append(ArmValues(reader.name, arm, text.shape[1], reader.num_bytes, values))
@@ -208,6 +216,7 @@ def compare_encoders(
         ArmValues(name, BASELINE, 0, None, values)
         for name, values in baseline_values(task, settings).items()
     ]
+    looks = {name: taught.looks for name, taught in lessons.items()}
     return TaskResult(task.name, len(task.judged_users), len(task.owners), tuple(arms), looks)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.compression.batches import encode_ids
-from models.compression.recommender_pair import Head, Pair, closed_form_bridge, fold
+from models.compression.recommender_pair import Head, Pair, absorb, closed_form_bridge, fold
 from models.errors import DataError
 from models.scoring import score_users
 from models.text_space import TextSpace
@@ -38,6 +38,24 @@ def test_folding_the_bridge_changes_no_score(seed: int, size: int):
         )
     )
     np.testing.assert_allclose(after, before, atol=1e-5 * max(1.0, np.abs(before).max()))
+
+
+@given(seed=st.integers(0, 1000))
+def test_absorbing_gives_known_items_the_vectors_wanted(seed: int):
+    """The recommender on other texts then scores as it did on the first ones."""
+    rng = torch.Generator().manual_seed(seed)
+    first, other = (
+        torch.nn.functional.normalize(torch.randn(tiny.NUM_ITEMS, tiny.WIDTH, generator=rng), dim=1)
+        for _ in range(2)
+    )
+    head, histories, users = tiny.teacher(), tiny.lessons().histories, np.arange(tiny.NUM_USERS)
+    wanted = first @ head.parameters["text_projection"] + head.parameters["id_residual"]
+    absorbed = absorb(head.parameters, other.numpy(), wanted.numpy())
+    before, after = (
+        score_users(parameters, text.numpy(), histories, users, head.taste, 5)
+        for parameters, text in ((head.parameters, first), (absorbed, other))
+    )
+    np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 def test_vectors_are_placed_as_phones_place_them():

@@ -82,11 +82,12 @@ def test_every_encoder_and_every_taught_student_is_ranked(
         task, readers, {"mine": student_folder}, course(settings, tmp_path), tmp_path / "out"
     )
     arms = [(arm.encoder, arm.arm) for arm in result.arms]
-    assert arms[:4] == [
+    assert arms[:5] == [
         ("random", "pooled"),
         ("none", "pooled"),
         ("mine", "pooled"),
         ("mine", "own head"),
+        ("mine", "own head, ids"),
     ]
     assert {"random", "popularity"} <= {name for name, arm in arms if arm == "baseline"}
     assert (("ease", "baseline") in arms) == (task.name == "warm")
