@@ -48,6 +48,7 @@ from models.compression.checkpoints import load_checkpoint, save_checkpoint
 from models.compression.descent import adamw, adamw_groups, set_rates
 from models.compression.interplay import divergence
 from models.compression.pretraining import GRADIENT_LIMIT, rate_factor
+from models.compression.quantization import BitPlan
 from models.compression.recommender_pair import (
     Pair,
     RecommendationLessons,
@@ -187,6 +188,7 @@ def cross_distil_recommender(
     seed: int,
     progress: Progress = silent,
     checkpoints: Path | None = None,
+    plan: BitPlan | None = None,
 ) -> TaughtRecommender:
     """Train the student in place; the teacher given stays as it is.
 
@@ -202,6 +204,8 @@ def cross_distil_recommender(
         seed: of a fresh head, and of the order of users and companions.
         progress: told about every step.
         checkpoints: folder to go on from and to write to; None keeps nothing.
+        plan: bits of the bundle to come: the student learns, and is judged, with its weights
+            rounded to them (`polish`); None: fp32.
 
     Raises:
         DataError: if a gradient is no longer a finite number.
@@ -214,6 +218,7 @@ def cross_distil_recommender(
         head=settings.head,
         texts_per_batch=settings.texts_per_batch,
         seed=seed,
+        plan=plan,
     )
     optimizer = _optimizer(pair, settings)
     done, numbers = load_checkpoint(checkpoints, pair, optimizer) if checkpoints else (0, [])

@@ -22,6 +22,7 @@ All of it is one module, so that one checkpoint holds it, the best student so fa
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.compression.batches import pad
+from models.compression.polish import fake_quantized
+from models.compression.quantization import BitPlan
 from models.compression.student import Student
 from models.compression.task_head import HeadMode
 from models.errors import DataError
@@ -206,6 +209,7 @@ class Pair(nn.Module):
         head: HeadMode,
         texts_per_batch: int,
         seed: int,
+        plan: BitPlan | None = None,
     ) -> None:
         """Put the teacher's recommender into the student, and fit the bridge.
 
@@ -217,9 +221,11 @@ class Pair(nn.Module):
             head: see the module docstring.
             texts_per_batch: texts in one forward pass; like lengths share one.
             seed: of a fresh head.
+            plan: bits that the student computes with, as its bundle will; None: fp32.
         """
         super().__init__()
-        self.lessons, self.shape, self.texts_per_batch = lessons, teacher.settings, texts_per_batch
+        self.lessons, self.shape = lessons, teacher.settings
+        self.texts_per_batch, self.plan = texts_per_batch, plan
         self.ids = [*lessons.item_ids, *lessons.companion_ids]
         self.num_items = len(lessons.item_ids)
         space = TextSpace.of_catalogue(lessons.item_vectors)
@@ -268,9 +274,10 @@ class Pair(nn.Module):
         """Encode texts, the catalogue first, and place them as a phone does: (n, V)."""
         order = np.argsort([len(self.ids[row]) for row in rows], kind="stable")
         batches = []
-        for start in range(0, len(order), self.texts_per_batch):
-            places = order[start : start + self.texts_per_batch]
-            batches.append(student(*pad([self.ids[rows[place]] for place in places])))
+        with fake_quantized(student, self.plan) if self.plan else nullcontext():
+            for start in range(0, len(order), self.texts_per_batch):
+                places = order[start : start + self.texts_per_batch]
+                batches.append(student(*pad([self.ids[rows[place]] for place in places])))
         vectors = torch.cat(batches)[torch.from_numpy(np.argsort(order))]
         centred = vectors - vectors[: self.num_items].mean(dim=0)
         return F.normalize(centred, dim=1, eps=_SHORTEST)

@@ -70,8 +70,6 @@ class EncoderComparisonSettings(BaseModel, extra="forbid", frozen=True):
 
     cold_share: float = Field(description="items that are taken out of training", gt=0, lt=1)
     vector_size: int = Field(description="numbers per text of tf-idf and random", ge=2, le=1024)
-    embedding_bits: int = Field(description="of words and positions of a taught student's bundle")
-    matrix_bits: int = Field(description="of its other matrices")
     companions: CompanionSettings
     cross_distillation: RecommenderDistillationSettings
 
@@ -185,7 +183,7 @@ def compare_encoders(
     Args:
         task: what is trained on and asked.
         readers: the encoders.
-        students: name -> student folder, to be cross-distilled for this task.
+        students: name -> bundle of an encoder that is cross-distilled for this task.
         course: how; its settings are the run's.
         folder: where the taught students' bundles go, as `NAME/TASK/bundle`.
         progress: told about all that takes long.

@@ -1,20 +1,20 @@
-"""Cross-distil a student for the recommendation task at hand, and make its bundle.
+"""Cross-distil an encoder for the recommendation task at hand, and make its bundle.
 
-    student folder --> student, words                         (what `write_student` wrote)
+    bundle         --> student, words, bits                   (`general_students`)
     task's pool    --> fit | validation = each user's last training event
     fit            --> the teacher's recommender --> cross-distillation --> bundle, recommender
 
 Each task has a course of its own: the encoder learns from who chose what, so one that was taught on
-all events must not be judged on cold items. Held-out items of the task are seen by nobody.
-
-A student folder is what `Student.save_pretrained` writes, with `vocab.txt` and `tokenizer.json` as
-a bundle has them: the weights before they were rounded.
+all events must not be judged on cold items. Held-out items of the task are seen by nobody. The new
+bundle has the bits of the one it came from, and the student learns with its weights rounded to
+them.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,66 +60,6 @@ from simulation.settings import Settings
 _WEIGHTS = "model.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class StudentFolder:
-    """A student before its weights were rounded, and its words.
-
-    Attributes:
-        student: in evaluation mode.
-        pieces: its vocabulary.
-        tokenizer: case, accents, longest text.
-        sha256: of the weights.
-    """
-
-    student: Student
-    pieces: tuple[str, ...]
-    tokenizer: TokenizerSettings
-    sha256: str
-
-    @classmethod
-    def read(cls, folder: Path) -> "StudentFolder":
-        """Read a student folder.
-
-        Raises:
-            DataError: if it is none, or words and weights do not belong together.
-        """
-        try:
-            student = Student.from_pretrained(folder, use_safetensors=True).eval()
-            pieces = vocabulary_from_bytes((folder / VOCABULARY).read_bytes())
-            tokenizer = TokenizerSettings.from_bytes((folder / TOKENIZER).read_bytes())
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(
-                f"{folder} is no student folder ({reason}): give one with config.json, {_WEIGHTS}, "
-                f"{VOCABULARY} and {TOKENIZER}"
-            ) from error
-        if student.words.num_embeddings != len(pieces):
-            raise DataError(
-                f"{folder}: {student.words.num_embeddings} word vectors and {len(pieces)} words do "
-                "not belong together: save the student again"
-            )
-        return cls(student, tuple(pieces), tokenizer, sha256_of(folder / _WEIGHTS))
-
-    def split(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the pieces of each text, framed and cut as on a phone."""
-        tokenizer = build_tokenizer(self.pieces, self.tokenizer)
-        encodings = tokenizer.encode_batch_fast([cut(text, self.tokenizer) for text in texts])
-        return [encoding.ids for encoding in encodings]
-
-
-def write_student(
-    folder: Path, student: Student, pieces: Sequence[str], tokenizer: TokenizerSettings
-) -> None:
-    """Write a student folder."""
-    student.save_pretrained(folder)
-    for name, content in (
-        (VOCABULARY, vocabulary_to_bytes(pieces)),
-        (TOKENIZER, tokenizer.to_bytes()),
-    ):
-        with write_whole(folder / name) as file:
-            file.write(content)
-
-
 class CompanionSettings(BaseModel, extra="forbid", frozen=True):
     """Which texts beside the catalogue the student goes on reading."""
 
@@ -158,8 +98,6 @@ class Course:
         settings: of the run.
         distillation: of the cross-distillation.
         companions: which texts beside the catalogue are read.
-        embedding_bits: of words and positions in the bundle.
-        matrix_bits: of all other matrices.
         teacher: reads texts as the text teacher does.
         catalogue: item texts, (N,).
         cache: the cache folder.
@@ -168,8 +106,6 @@ class Course:
     settings: Settings
     distillation: RecommenderDistillationSettings
     companions: CompanionSettings
-    embedding_bits: int
-    matrix_bits: int
     teacher: TextReader
     catalogue: Sequence[str]
     cache: Path
@@ -182,35 +118,37 @@ class Course:
         A course that was killed goes on from its last checkpoint.
 
         Args:
-            start: the student folder; it stays as it is.
+            start: a bundle that gives vectors; it stays as it is.
             task: what is trained on.
             folder: where `bundle/` and the checkpoints go.
             progress: told about every step.
 
         Raises:
-            DataError: if `start` is no student folder, or nothing can be learnt from the task.
+            DataError: if `start` is no such bundle, or nothing can be learnt from the task.
             BudgetError: if the bundle is over its budget.
         """
-        read = StudentFolder.read(start)
+        general = GeneralStudent.of_bundle(start)
+        plan = {name: int(bits) for name, bits in _origin(start)["bits"].items()}
         raw = self.teacher.read(self.catalogue)
         fit, validation = hold_out_last(task.pool)
-        lessons = self._lessons(read, raw, task, fit, validation, progress)
+        lessons = self._lessons(general, raw, task, fit, validation, progress)
         head = self._teachers_recommender(raw, task, fit, progress)
-        address = self._address(read, task)
+        address = self._address(general, task)
         taught = cross_distil_recommender(
-            read.student,
+            general.student,
             head,
             lessons,
             self.distillation,
             self.settings.seed,
             progress,
             folder / f"checkpoints-{address[:16]}",
+            plan,
         )
-        return taught, self._bundle(read, taught.student, folder / "bundle", address)
+        return taught, self._bundle(general, plan, folder / "bundle", address)
 
     def _lessons(
         self,
-        read: StudentFolder,
+        general: GeneralStudent,
         raw: NDArray[np.float32],
         task: RankingTask,
         fit: Histories,
@@ -219,12 +157,12 @@ class Course:
     ) -> RecommendationLessons:
         beside = self.companions.texts(self.catalogue, self.cache, self.settings.seed, progress)
         return RecommendationLessons(
-            item_ids=read.split(self.catalogue),
+            item_ids=general.split(self.catalogue),
             item_vectors=raw,
             known=task.known,
             histories=fit,
             validation=validation,
-            companion_ids=read.split(beside),
+            companion_ids=general.split(beside),
             companion_vectors=self.teacher.read(beside) if beside else raw[:0],
         )
 
@@ -238,30 +176,32 @@ class Course:
         return TrainedRecommender(model.parameters, model.taste, shape)
 
     def _bundle(
-        self, read: StudentFolder, student: Student, folder: Path, address: str
+        self, general: GeneralStudent, plan: BitPlan, folder: Path, address: str
     ) -> EncoderBundle:
-        plan = plan_bits(student.settings, self.embedding_bits, self.matrix_bits)
+        student = general.student  # taught in place
         graph = export_graph(student, plan)
         return write_bundle(
             folder,
             {
                 GRAPH: graph.SerializeToString(deterministic=True),
-                VOCABULARY: vocabulary_to_bytes(read.pieces),
-                TOKENIZER: read.tokenizer.to_bytes(),
+                VOCABULARY: vocabulary_to_bytes(general.pieces),
+                TOKENIZER: general.reading.to_bytes(),
             },
             graph_parts=graph_parts(graph),
             vector_size=student.settings.vector_size,
             origin={
-                "student_sha256": read.sha256,
+                "start_sha256": general.fingerprint,
                 "course_sha256": address,
                 "seed": self.settings.seed,
+                "student": student.settings.model_dump(),
+                "bits": plan,
             },
             budget_bytes=ENCODER_BUDGET_BYTES,
         )
 
-    def _address(self, read: StudentFolder, task: RankingTask) -> str:
+    def _address(self, general: GeneralStudent, task: RankingTask) -> str:
         """What the outcome depends on, as one hash."""
-        digest = hashlib.sha256(read.sha256.encode())
+        digest = hashlib.sha256(general.fingerprint.encode())
         digest.update(self.distillation.model_dump_json().encode())
         digest.update(self.companions.model_dump_json().encode())
         digest.update(self.settings.model_dump_json().encode())
@@ -269,6 +209,11 @@ class Course:
         for column in (task.known, task.pool.offsets, task.pool.items):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
+
+
+def _origin(folder: Path) -> Mapping[str, Any]:
+    origin: Mapping[str, Any] = EncoderBundle.open(folder).manifest["origin"]
+    return origin
 
 
 def hold_out_last(histories: Histories) -> tuple[Histories, NDArray[np.int64]]:

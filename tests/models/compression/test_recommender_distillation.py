@@ -73,7 +73,7 @@ def test_the_item_chosen_next_is_learnt():
     optimizer = recommender_distillation._optimizer(pair, settings)
     for step in range(12):
         recommender_distillation._one_step(pair, optimizer, settings, step, seed=0)
-    assert loss() < 0.9 * before
+    assert loss() < 0.95 * before
 
 
 def test_one_pass_gives_the_gradient_of_the_whole_loss():

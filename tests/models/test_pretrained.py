@@ -1,0 +1,44 @@
+"""The committed encoder: within its bytes, without torch, and with some sense."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import ENCODER_BUDGET_BYTES, EncoderBundle
+from models.compression.revival import student_from_bundle
+from models.encoder import Encoder
+
+FOLDER = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "ei-bert-en"
+PAIRS = [
+    ("how do i transfer money to my savings account", "bank transfer to another account"),
+    ("a robbery thriller", "quiet heist film"),
+    ("the weather tomorrow", "will it rain in the morning"),
+]
+
+
+def test_it_is_within_its_budget():
+    assert EncoderBundle.open(FOLDER).num_bytes <= ENCODER_BUDGET_BYTES
+
+
+def test_it_loads_and_encodes_without_torch():
+    code = (
+        "import sys; from pathlib import Path; from models.encoder import Encoder; "
+        f"print(Encoder.load(Path({str(FOLDER)!r})).encode(['a film']).shape); "
+        "assert not {'torch', 'transformers', 'onnx'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(1, 256)"
+
+
+def test_texts_that_mean_the_same_are_nearest():
+    encoder = Encoder.load(FOLDER)
+    first, second = (encoder.encode(side) for side in zip(*PAIRS, strict=True))
+    assert (first @ second.T).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_it_can_be_taken_up_again_in_torch():
+    student = student_from_bundle(FOLDER)
+    assert student.settings.vector_size == Encoder.load(FOLDER).vector_size
+    assert all(np.isfinite(p.detach().numpy()).all() for p in student.parameters())
