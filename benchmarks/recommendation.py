@@ -1,11 +1,12 @@
 """Claim: what an encoder is worth to the recommender, on warm and on cold items.
 
     python -m benchmarks.recommendation RUN --encoder general=models/pretrained/ei-bert-en
-    python -m benchmarks.recommendation RUN --student taught=runs/student --federated taught
+    python -m benchmarks.recommendation RUN --student taught=models/pretrained/ei-bert-en
 
 RUN is a run folder: its settings are taken, and its own bundle is compared as "catalogue". Each
-encoder gets a recommender of its own, trained from the same start. Every `--student` is first
-cross-distilled for recommendation, for each task anew. Figures go to RUN/recommendation.json.
+encoder gets a recommender of its own, trained from the same start. Every `--student` is a bundle
+that is first cross-distilled for recommendation, for each task anew. Figures go to
+RUN/recommendation.json.
 """
 
 import argparse
@@ -61,8 +62,6 @@ def main(words: Sequence[str] | None = None) -> None:
         settings=settings,
         distillation=plan.cross_distillation,
         companions=plan.companions,
-        embedding_bits=plan.embedding_bits,
-        matrix_bits=plan.matrix_bits,
         teacher=readers[0],
         catalogue=catalogue,
         cache=cache,
@@ -175,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recommendation")
     parser.add_argument("run", type=Path, help="a run folder: its settings, and its own bundle")
     parser.add_argument("--encoder", action="append", default=[], metavar="NAME=BUNDLE")
-    parser.add_argument("--student", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--student", action="append", default=[], metavar="NAME=BUNDLE")
     parser.add_argument("--federated", action="append", default=[], metavar="NAME")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--plan", type=Path, help="other settings of this comparison, in TOML")

@@ -30,34 +30,24 @@ from models.bundle import (
 )
 from models.compression.corpus import cut_short, short_queries
 from models.compression.export import export_graph, graph_parts
-from models.compression.quantization import plan_bits
+from models.compression.quantization import BitPlan
 from models.compression.recommender_distillation import (
     RecommenderDistillationSettings,
     TaughtRecommender,
     cross_distil_recommender,
 )
 from models.compression.recommender_pair import RecommendationLessons, TrainedRecommender
-from models.compression.student import Student
-from models.errors import DataError
-from models.files import write_whole
+from models.compression.task_head import split_texts
 from models.histories import Histories
 from models.progress import Progress, silent
 from models.text_space import TextSpace
-from models.wordpiece import (
-    TokenizerSettings,
-    build_tokenizer,
-    cut,
-    vocabulary_from_bytes,
-    vocabulary_to_bytes,
-)
+from models.wordpiece import vocabulary_to_bytes
 from server.server_teacher import train_on_pooled_data
-from simulation.data.cache import sha256_of
 from simulation.data.prose import distillation_prose
 from simulation.experiments.encoders import TextReader
+from simulation.experiments.general_students import GeneralStudent
 from simulation.experiments.ranking_tasks import RankingTask
 from simulation.settings import Settings
-
-_WEIGHTS = "model.safetensors"
 
 
 class CompanionSettings(BaseModel, extra="forbid", frozen=True):
@@ -156,13 +146,17 @@ class Course:
         progress: Progress,
     ) -> RecommendationLessons:
         beside = self.companions.texts(self.catalogue, self.cache, self.settings.seed, progress)
+
+        def split(texts: Sequence[str]) -> list[list[int]]:
+            return split_texts(general.tokenizer, texts, general.reading.max_tokens)
+
         return RecommendationLessons(
-            item_ids=general.split(self.catalogue),
+            item_ids=split(self.catalogue),
             item_vectors=raw,
             known=task.known,
             histories=fit,
             validation=validation,
-            companion_ids=general.split(beside),
+            companion_ids=split(beside),
             companion_vectors=self.teacher.read(beside) if beside else raw[:0],
         )
 

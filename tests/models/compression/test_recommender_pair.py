@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.compression.batches import encode_ids
+from models.compression.polish import rounded
+from models.compression.quantization import plan_bits
 from models.compression.recommender_pair import Head, Pair, absorb, closed_form_bridge, fold
 from models.errors import DataError
 from models.scoring import score_users
@@ -69,6 +71,34 @@ def test_vectors_are_placed_as_phones_place_them():
     assert ours.shape == theirs.shape == (tiny.NUM_ITEMS + 2, tiny.WIDTH)
     torch.testing.assert_close(ours[-1], ours[-2])
     torch.testing.assert_close(theirs, pair.taught[[*range(14), 15, 15]])  # the adapter is 0
+
+
+def test_a_student_of_few_bits_is_placed_by_its_rounded_weights():
+    """What the pair sees are the vectors of the graph to come, and gradients reach the weights."""
+    student = tiny.student()
+    plan = plan_bits(student.settings, 4, 4)
+    pair = Pair(
+        student,
+        tiny.teacher(),
+        tiny.lessons(),
+        integration=True,
+        head="free",
+        texts_per_batch=5,
+        seed=0,
+        plan=plan,
+    )
+    ours, _ = pair.features(np.arange(0))
+    ours.sum().backward()
+    assert student.words.weight.grad is not None
+    before = student.words.weight.clone()
+    for name, bits in plan.items():
+        weight = student.get_parameter(f"{name}.weight")
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(rounded(name, weight.detach().numpy(), bits)))
+    assert not torch.equal(before, student.words.weight)
+    raw = encode_ids(student, tiny.lessons().item_ids, 3)
+    expected = TextSpace.of_catalogue(raw).place(raw) @ pair.side.bridge.detach().numpy()
+    np.testing.assert_allclose(ours.detach(), expected, atol=1e-4)
 
 
 def test_the_bridge_starts_as_the_best_linear_map():

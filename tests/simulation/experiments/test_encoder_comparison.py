@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle import TOKENIZER, VOCABULARY, EncoderBundle
+from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
 from models.compression.batches import encode_ids
 from models.compression.recommender_distillation import RecommenderDistillationSettings
+from models.compression.export import export_graph, graph_parts
+from models.compression.quantization import embedding_and_matrices
+from models.compression.revival import student_from_bundle
+from models.compression.task_head import split_texts
 from models.encoder import Encoder
-from models.errors import DataError, SettingsError
-from models.wordpiece import TokenizerSettings
+from models.errors import SettingsError
+from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes
 from simulation.experiments.encoder_comparison import (
     ArmValues,
     TaskResult,
@@ -24,9 +28,7 @@ from simulation.experiments.ranking_tasks import RankingTask, cold_task, warm_ta
 from simulation.experiments.recommender_course import (
     CompanionSettings,
     Course,
-    StudentFolder,
     hold_out_last,
-    write_student,
 )
 from simulation.settings import Settings, load_settings
 from tests.models.compression import tiny_recommendation as tiny
@@ -56,15 +58,31 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def student_folder(tmp_path: Path) -> Path:
-    write_student(tmp_path / "student", tiny_student(), PIECES, WORDS)
-    return tmp_path / "student"
+def start(tmp_path: Path) -> Path:
+    """The bundle of a tiny student, 6 bits a word and 8 for the rest."""
+    student = tiny_student()
+    plan = embedding_and_matrices(student, 6, 8)
+    graph = export_graph(student, plan)
+    files = {
+        GRAPH: graph.SerializeToString(deterministic=True),
+        VOCABULARY: vocabulary_to_bytes(PIECES),
+        TOKENIZER: WORDS.to_bytes(),
+    }
+    bundle = write_bundle(
+        tmp_path / "start",
+        files,
+        graph_parts=graph_parts(graph),
+        vector_size=student.settings.vector_size,
+        origin={"student": student.settings.model_dump(), "bits": plan},
+        budget_bytes=100_000,
+    )
+    return bundle.folder
 
 
 def course(settings: Settings, cache: Path, **changes: object) -> Course:
     distillation = tiny.settings(texts_per_batch=32, **changes)
     teacher = random_reader(12, 0)
-    return Course(settings, distillation, COMPANIONS, 8, 8, teacher, CATALOGUE, cache)
+    return Course(settings, distillation, COMPANIONS, teacher, CATALOGUE, cache)
 
 
 def tasks(settings: Settings) -> list[RankingTask]:
@@ -74,12 +92,12 @@ def tasks(settings: Settings) -> list[RankingTask]:
 
 @pytest.mark.parametrize("place", [0, 1], ids=["warm", "cold"])
 def test_every_encoder_and_every_taught_student_is_ranked(
-    settings: Settings, student_folder: Path, tmp_path: Path, place: int
+    settings: Settings, start: Path, tmp_path: Path, place: int
 ):
     task = tasks(settings)[place]
     readers = [random_reader(12, 0), no_text_reader(12)]
     result = compare_encoders(
-        task, readers, {"mine": student_folder}, course(settings, tmp_path), tmp_path / "out"
+        task, readers, {"mine": start}, course(settings, tmp_path), tmp_path / "out"
     )
     arms = [(arm.encoder, arm.arm) for arm in result.arms]
     assert arms[:5] == [
@@ -138,19 +156,20 @@ def test_phones_play_an_encoder(settings: Settings, tmp_path: Path):
     assert federated.values["all auc"].shape == (len(task.owners),)
 
 
-def test_a_taught_bundle_is_the_taught_student(
-    settings: Settings, student_folder: Path, tmp_path: Path
-):
-    """The bundle's vectors are the student's, but for 8 bits; and a second call makes it again."""
+def test_a_taught_bundle_is_the_taught_student(settings: Settings, start: Path, tmp_path: Path):
+    """It has the bits of its start; and a second call makes it again."""
     how = course(settings, tmp_path)
     task = tasks(settings)[0]
-    taught, bundle = how.teach(student_folder, task, tmp_path / "out")
+    taught, bundle = how.teach(start, task, tmp_path / "out")
     vectors = Encoder.load(bundle.folder).encode(CATALOGUE)
-    read = StudentFolder(taught.student, tuple(PIECES), WORDS, "")
-    texts = read.split(CATALOGUE)
-    cosines = (vectors * encode_ids(taught.student, texts, 16)).sum(axis=1)
-    assert cosines.min() > 0.98
-    again, second = how.teach(student_folder, task, tmp_path / "out")
+    texts = split_texts(build_tokenizer(PIECES, WORDS), CATALOGUE, WORDS.max_tokens)
+    own, begun = (
+        encode_ids(student_from_bundle(folder), texts, 16) for folder in (bundle.folder, start)
+    )
+    assert (vectors * own).sum(axis=1).min() > 0.999
+    assert (vectors * begun).sum(axis=1).min() < 0.999  # it has learnt
+    assert bundle.manifest["origin"]["bits"]["words"] == 6
+    again, second = how.teach(start, task, tmp_path / "out")
     assert again.looks == taught.looks
     assert second.manifest == bundle.manifest
     assert (bundle_reader("x", second.folder).read(CATALOGUE) == vectors).all()
@@ -165,17 +184,6 @@ def test_what_a_course_learns_from_has_no_cold_item_and_no_held_out_one(settings
         whole = task.pool.items[task.pool.offsets[user] : task.pool.offsets[user + 1]].tolist()
         left = fit.items[fit.offsets[user] : fit.offsets[user + 1]].tolist()
         assert left + [v for v in [int(validation[user])] if v >= 0] == whole
-
-
-def test_a_student_folder_says_what_it_lacks(student_folder: Path, tmp_path: Path):
-    with pytest.raises(DataError, match="is no student folder"):
-        StudentFolder.read(tmp_path / "nothing")
-    (student_folder / VOCABULARY).write_text("\n".join(PIECES[:-1]) + "\n")
-    with pytest.raises(DataError, match="do not belong together"):
-        StudentFolder.read(student_folder)
-    (student_folder / TOKENIZER).unlink()
-    with pytest.raises(DataError, match="is no student folder"):
-        StudentFolder.read(student_folder)
 
 
 def test_the_settings_that_come_with_the_product_are_whole(tmp_path: Path):
