@@ -7,9 +7,9 @@ import pytest
 
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
 from models.compression.batches import encode_ids
-from models.compression.recommender_distillation import RecommenderDistillationSettings
 from models.compression.export import export_graph, graph_parts
 from models.compression.quantization import embedding_and_matrices
+from models.compression.recommender_distillation import RecommenderDistillationSettings
 from models.compression.revival import student_from_bundle
 from models.compression.task_head import split_texts
 from models.encoder import Encoder
