@@ -14,7 +14,7 @@ BIN = Path(sys.executable).parent
     "command",
     [
         ("lint-imports",),
-        ("ruff", "check", "."),
+        ("ruff", "check", "--no-cache", "."),
         ("ruff", "format", "--check", "."),
         ("mypy",),
     ],
