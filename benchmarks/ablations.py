@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.language_understanding import options, prepare
 from benchmarks.machine import describe_machine
-from models.compression.sensitivity import sensitivity
-from models.compression.task_head import split_texts
+from models.compression.quantization.sensitivity import sensitivity
+from models.compression.tasks.task_head import split_texts
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.experiments.general_students import GeneralStudent

@@ -29,9 +29,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from benchmarks.machine import describe_machine
-from models.compression.export import STRUCTURE, export_graph, graph_parts
-from models.compression.graph import IR_VERSION, OPSET, Nodes
-from models.compression.quantization import FULL, plan_bits
+from models.compression.export.encoder_graph import STRUCTURE, export_graph, graph_parts
+from models.compression.export.graph import IR_VERSION, OPSET, Nodes
+from models.compression.quantization.few_bits import FULL, plan_bits
 from models.compression.student import Student, StudentSettings, build_student
 from models.encoder import open_session
 

@@ -29,8 +29,8 @@ from tokenizers import Tokenizer
 
 from benchmarks.machine import describe_machine
 from models.bundle import GRAPH, EncoderBundle
-from models.compression.export import export_graph
-from models.compression.quantization import FULL, uniform
+from models.compression.export.encoder_graph import export_graph
+from models.compression.quantization.few_bits import FULL, uniform
 from models.compression.student import mean_pool
 from models.encoder import Encoder, open_session
 from models.errors import DataError

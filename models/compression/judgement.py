@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.compression.curriculum import Curriculum
 from models.compression.neighbours import agreement, nearest, neighbour_agreement
+from models.compression.pretraining.curriculum import Curriculum
 from models.compression.report import Figure, ParityFigures
 from models.encoder import open_session, run_graph
 from models.errors import BudgetError

@@ -42,27 +42,37 @@ from models.bundle import (
     EncoderBundle,
     write_bundle,
 )
-from models.compression.batches import encode_ids
-from models.compression.corpus import Corpus, CorpusSettings, collect
-from models.compression.curriculum import Curriculum, learning_weights, study
-from models.compression.export import (
+from models.compression.export.encoder_graph import (
     bytes_per_word,
     check_parity,
     export_graph,
     graph_bytes_without_words,
 )
-from models.compression.graph import graph_parts
+from models.compression.export.graph import graph_parts
 from models.compression.judgement import compare_graphs, learning_figures
-from models.compression.polish import PolishSettings, polish
-from models.compression.pretraining import Lessons, PretrainingSettings, pretrain, teacher_states
-from models.compression.pruning import PruningSettings, WeighedTexts, prune
-from models.compression.quantization import FULL, BitPlan, plan_bits, uniform
+from models.compression.pretraining.batches import encode_ids
+from models.compression.pretraining.curriculum import Curriculum, learning_weights, study
+from models.compression.pretraining.general_distillation import (
+    Lessons,
+    PretrainingSettings,
+    pretrain,
+    teacher_states,
+)
+from models.compression.pretraining.warm_start import (
+    WarmStartSettings,
+    bag_of_words,
+    fit_word_vectors,
+    seat,
+)
+from models.compression.pruning.hard_pruning import PruningSettings, WeighedTexts, prune
+from models.compression.pruning.vocabulary import Vocabulary
+from models.compression.quantization.few_bits import FULL, BitPlan, plan_bits, uniform
+from models.compression.quantization.polish import PolishSettings, polish
 from models.compression.report import CompressionReport, Figure, ParityFigures, StageClock
 from models.compression.student import Student, StudentSettings, build_student, count_weights
-from models.compression.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
+from models.compression.teacher.corpus import Corpus, CorpusSettings, collect
+from models.compression.teacher.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
 from models.compression.threads import fixed_threads
-from models.compression.vocabulary import Vocabulary
-from models.compression.warm_start import WarmStartSettings, bag_of_words, fit_word_vectors, seat
 from models.progress import Progress, silent
 from models.seeds import integer_seed
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes

@@ -35,7 +35,7 @@ from models.baselines import (
     popularity_scores,
     random_scores,
 )
-from models.compression.recommender_distillation import (
+from models.compression.recommendation.recommender_distillation import (
     Look,
     RecommenderDistillationSettings,
     TaughtRecommender,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from models.compression.text_teacher import load_text_teacher, read
+from models.compression.teacher.text_teacher import load_text_teacher, read
 from models.encoder import Encoder
 from models.errors import DataError
 from models.progress import Progress, silent

@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 
 from models.bundle import CONTENT_FILES, TOKENIZER, VOCABULARY, EncoderBundle
 from models.classifier import labels_of
+from models.compression.export.revival import student_from_bundle
 from models.compression.pipeline import compress
-from models.compression.revival import student_from_bundle
 from models.compression.student import Student, build_student
 from models.errors import DataError, SettingsError
 from models.progress import Progress, silent

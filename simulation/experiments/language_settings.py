@@ -21,13 +21,13 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.bundle import ENCODER_BUDGET_BYTES
-from models.compression.augmentation import AugmentationSettings
-from models.compression.interplay import CrossDistillationSettings
-from models.compression.polish import PolishSettings
-from models.compression.quantization import ROW_TABLES, BitPlan, weight_names
+from models.compression.quantization.few_bits import ROW_TABLES, BitPlan, weight_names
+from models.compression.quantization.polish import PolishSettings
 from models.compression.student import StudentSettings
-from models.compression.task_teacher import TaskTeacherSettings
-from models.compression.tasks import Score
+from models.compression.tasks.augmentation import AugmentationSettings
+from models.compression.tasks.interplay import CrossDistillationSettings
+from models.compression.tasks.task import Score
+from models.compression.tasks.task_teacher import TaskTeacherSettings
 from models.errors import SettingsError
 
 DEFAULT_FILE = "english.toml"

@@ -21,13 +21,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from models.compression.augmentation import augment
-from models.compression.cross_distillation import Taught, cross_distil
-from models.compression.quantization import BitPlan
-from models.compression.task_head import split_texts
-from models.compression.task_polish import polish_task
-from models.compression.task_teacher import TaskTeacher, fine_tune
-from models.compression.tasks import Examples, Task, score_of
+from models.compression.quantization.few_bits import BitPlan
+from models.compression.tasks.augmentation import augment
+from models.compression.tasks.cross_distillation import Taught, cross_distil
+from models.compression.tasks.task import Examples, Task, score_of
+from models.compression.tasks.task_head import split_texts
+from models.compression.tasks.task_polish import polish_task
+from models.compression.tasks.task_teacher import TaskTeacher, fine_tune
 from models.progress import Progress, silent
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, Split, load_labelled
 from simulation.data.teachers import MINILM_NAME, teacher_folder

@@ -21,10 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 import models.bundle
 from clients.shard import private_texts
 from models.bundle import EncoderBundle
-from models.compression.corpus import Corpus
 from models.compression.pipeline import compress
 from models.compression.report import CompressionReport
-from models.compression.text_teacher import load_text_teacher, read
+from models.compression.teacher.corpus import Corpus
+from models.compression.teacher.text_teacher import load_text_teacher, read
 from models.encoder import Encoder
 from models.errors import DataError, PocketfleetError
 from models.files import replace_folder, write_whole

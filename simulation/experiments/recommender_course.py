@@ -28,16 +28,19 @@ from models.bundle import (
     EncoderBundle,
     write_bundle,
 )
-from models.compression.corpus import cut_short, short_queries
-from models.compression.export import export_graph, graph_parts
-from models.compression.quantization import BitPlan
-from models.compression.recommender_distillation import (
+from models.compression.export.encoder_graph import export_graph, graph_parts
+from models.compression.quantization.few_bits import BitPlan
+from models.compression.recommendation.recommender_distillation import (
     RecommenderDistillationSettings,
     TaughtRecommender,
     cross_distil_recommender,
 )
-from models.compression.recommender_pair import RecommendationLessons, TrainedRecommender
-from models.compression.task_head import split_texts
+from models.compression.recommendation.recommender_pair import (
+    RecommendationLessons,
+    TrainedRecommender,
+)
+from models.compression.tasks.task_head import split_texts
+from models.compression.teacher.corpus import cut_short, short_queries
 from models.histories import Histories
 from models.progress import Progress, silent
 from models.text_space import TextSpace

@@ -16,8 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from models.compression.neighbours import neighbour_agreement
-from models.compression.tasks import score_of
-from models.compression.text_teacher import CHUNK_TEXTS, TeacherSettings, load_text_teacher, read
+from models.compression.tasks.task import score_of
+from models.compression.teacher.text_teacher import (
+    CHUNK_TEXTS,
+    TeacherSettings,
+    load_text_teacher,
+    read,
+)
 from models.progress import Progress, silent
 from simulation.data.labelled_texts import LabelledTexts
 from simulation.data.teachers import MINILM_NAME, teacher_folder

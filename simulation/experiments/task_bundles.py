@@ -19,10 +19,10 @@ from tokenizers import Tokenizer
 
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
 from models.classifier import LABELS, Classifier, labels_as_text
-from models.compression.cross_distillation import Taught
-from models.compression.export import export_graph
-from models.compression.graph import graph_parts
-from models.compression.quantization import FULL, BitPlan
+from models.compression.export.encoder_graph import export_graph
+from models.compression.export.graph import graph_parts
+from models.compression.quantization.few_bits import FULL, BitPlan
+from models.compression.tasks.cross_distillation import Taught
 from models.encoder import open_session, run_graph
 from models.progress import Progress, silent
 from models.wordpiece import TokenizerSettings, cut, vocabulary_to_bytes

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.bundle import EncoderBundle
 from models.classifier import Classifier
-from models.compression.tasks import Score, score_of
+from models.compression.tasks.task import Score, score_of
 from models.errors import DataError, PocketfleetError, SettingsError
 from models.files import write_json
 from models.progress import Progress, silent

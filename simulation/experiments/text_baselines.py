@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from models.compression.tasks import Task
+from models.compression.tasks.task import Task
 from simulation.experiments.language_settings import TfIdfSettings
 
 _FLOAT32_BYTES = 4

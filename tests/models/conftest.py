@@ -7,9 +7,9 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from models.bundle import EncoderBundle
-from models.compression.corpus import Corpus
 from models.compression.pipeline import CompressionSettings, compress
 from models.compression.report import CompressionReport
+from models.compression.teacher.corpus import Corpus
 from models.wordpiece import PAD, SPECIAL_TOKENS
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789().,-"

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, write_bundle
 from models.classifier import LABELS, Classifier, labels_as_text, labels_of, softmax
-from models.compression.export import Readout, export_graph, graph_parts
-from models.compression.quantization import uniform
-from models.compression.task_head import predict_logits, split_texts
+from models.compression.export.encoder_graph import Readout, export_graph, graph_parts
+from models.compression.quantization.few_bits import uniform
+from models.compression.tasks.task_head import predict_logits, split_texts
 from models.errors import DataError
 from models.seeds import generator
 from models.wordpiece import TokenizerSettings, vocabulary_to_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import ENCODER_BUDGET_BYTES, EncoderBundle
-from models.compression.revival import student_from_bundle
+from models.compression.export.revival import student_from_bundle
 from models.encoder import Encoder
 
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "ei-bert-en"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from onnx import ModelProto
 
-from models.compression.export import export_graph
-from models.compression.quantization import uniform
+from models.compression.export.encoder_graph import export_graph
+from models.compression.quantization.few_bits import uniform
 from models.compression.student import Student, StudentSettings, build_student
 from tests.models.conftest import TINY
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from models.compression.corpus import Corpus
 from models.compression.pipeline import CompressionSettings, compress
+from models.compression.teacher.corpus import Corpus
 from models.encoder import Encoder
 from models.wordpiece import PAD, SPECIAL_TOKENS
 from tests.models.conftest import LETTERS, TINY

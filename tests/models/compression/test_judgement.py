@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from models.compression import curriculum as curricula
 from models.compression import judgement
-from models.compression.corpus import CorpusTexts
-from models.compression.curriculum import Curriculum
 from models.compression.judgement import learning_figures
+from models.compression.pretraining import curriculum as curricula
+from models.compression.pretraining.curriculum import Curriculum
+from models.compression.teacher.corpus import CorpusTexts
 from models.errors import BudgetError
 
 

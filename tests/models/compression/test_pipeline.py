@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from models.bundle import ENCODER_BUDGET_BYTES, GRAPH, VOCABULARY, EncoderBundle
-from models.compression.corpus import Corpus
 from models.compression.pipeline import STAGES, CompressionSettings, compress
+from models.compression.teacher.corpus import Corpus
 from models.encoder import Encoder, open_session, run_graph
 from models.errors import BudgetError, DataError
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_from_bytes

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.compression.batches import pad
+from models.compression.pretraining.batches import pad
 from models.compression.student import Student, StudentSettings, build_student, count_weights
 from tests.models.conftest import TINY
 

@@ -3,8 +3,13 @@
 import numpy as np
 import torch
 
-from models.compression.recommender_distillation import RecommenderDistillationSettings
-from models.compression.recommender_pair import RecommendationLessons, TrainedRecommender
+from models.compression.recommendation.recommender_distillation import (
+    RecommenderDistillationSettings,
+)
+from models.compression.recommendation.recommender_pair import (
+    RecommendationLessons,
+    TrainedRecommender,
+)
 from models.compression.student import Student, StudentSettings, build_student
 from models.histories import Histories
 from models.recommender import RecommenderSettings, initial_parameters

@@ -3,10 +3,10 @@
 import numpy as np
 from tokenizers import Tokenizer
 
-from models.compression.interplay import CrossDistillationSettings
 from models.compression.student import Student, StudentSettings, build_student
-from models.compression.task_teacher import TaskTeacherSettings
-from models.compression.tasks import Examples, Score, Task
+from models.compression.tasks.interplay import CrossDistillationSettings
+from models.compression.tasks.task import Examples, Score, Task
+from models.compression.tasks.task_teacher import TaskTeacherSettings
 from models.wordpiece import SPECIAL_TOKENS, TokenizerSettings, build_tokenizer
 from tests.models.conftest import TEACHER_PIECES, TINY, WORDS
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
-from models.compression.batches import encode_ids
-from models.compression.export import export_graph, graph_parts
-from models.compression.quantization import embedding_and_matrices
-from models.compression.recommender_distillation import RecommenderDistillationSettings
-from models.compression.revival import student_from_bundle
-from models.compression.task_head import split_texts
+from models.compression.export.encoder_graph import export_graph, graph_parts
+from models.compression.export.revival import student_from_bundle
+from models.compression.pretraining.batches import encode_ids
+from models.compression.quantization.few_bits import embedding_and_matrices
+from models.compression.recommendation.recommender_distillation import (
+    RecommenderDistillationSettings,
+)
+from models.compression.tasks.task_head import split_texts
 from models.encoder import Encoder
 from models.errors import SettingsError
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes

@@ -1,6 +1,6 @@
 import pytest
 
-from models.compression.quantization import weight_names
+from models.compression.quantization.few_bits import weight_names
 from models.compression.student import StudentSettings
 from models.errors import SettingsError
 from simulation.data.labelled_texts import LABELLED_NAMES

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.compression.tasks import Examples, Task
+from models.compression.tasks.task import Examples, Task
 from simulation.experiments.language_settings import TfIdfSettings
 from simulation.experiments.text_baselines import fit_probe, fit_tf_idf
 from tests.models.compression.tiny_task import examples, tiny_task

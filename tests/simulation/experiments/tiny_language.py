@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, write_bundle
-from models.compression.export import export_graph, graph_parts
-from models.compression.quantization import uniform
+from models.compression.export.encoder_graph import export_graph, graph_parts
+from models.compression.quantization.few_bits import uniform
 from models.seeds import generator
 from models.wordpiece import TokenizerSettings, vocabulary_to_bytes
 from simulation.experiments.language_settings import DEFAULT_FILE, LanguageSettings

@@ -1,0 +1,1 @@
+"""One run, nested sizes: a student for every device tier inside the next larger one."""

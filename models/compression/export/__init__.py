@@ -1,0 +1,1 @@
+"""The student as one ONNX graph, and back from a bundle to torch."""

@@ -1,0 +1,1 @@
+"""Few bits: how weights become small integers, which bear it, and training under the rounding."""

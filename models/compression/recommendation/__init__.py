@@ -1,0 +1,1 @@
+"""Cross-distillation where the teacher's head is a trained recommender."""
