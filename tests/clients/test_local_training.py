@@ -34,9 +34,7 @@ def test_updates_are_worth_comparing(tiny: TinyWorld):
     assert (trained.personal.taste - torch.tensor(shard.taste[1:9])).abs().max() > 1e-4
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.integers(0, NUM_DEVICES - 1), min_size=1, max_size=6, unique=True),
     padding=st.lists(st.integers(0, NUM_DEVICES - 1), min_size=1, max_size=6, unique=True),

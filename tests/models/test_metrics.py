@@ -13,7 +13,7 @@ SCORES = st.lists(st.permutations(range(30)), min_size=4, max_size=4).map(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scores=SCORES, held_out=hnp.arrays("int64", 4, elements=st.integers(0, 29)))
 def test_metrics_agree_with_trec_eval(scores, held_out):
     """trec_eval itself is the reference, to 1e-9."""

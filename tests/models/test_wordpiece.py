@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import DataError
@@ -23,7 +23,6 @@ PIECES = [*SPECIAL_TOKENS, *LETTERS, *("##" + letter for letter in LETTERS), "ab
 SETTINGS = TokenizerSettings(lowercase=True, strip_accents=True, max_tokens=128)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=LETTERS + "xé", min_size=1, max_size=LONGEST_WORD + 5))
 def test_pieces_join_to_the_word_unless_unknown(word):
     tokenizer = build_tokenizer(PIECES, SETTINGS)
@@ -36,7 +35,6 @@ def test_pieces_join_to_the_word_unless_unknown(word):
         assert pieces == [UNKNOWN]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=LETTERS + "BxéÉ -.中", max_size=60))
 def test_each_word_of_a_text_is_its_pieces_unless_unknown(text):
     tokenizer = build_tokenizer(PIECES, SETTINGS)
@@ -79,7 +77,6 @@ def test_half_a_character_pair_is_readable():
     assert build_tokenizer(PIECES, SETTINGS).encode(cut("a \ud800", SETTINGS)).tokens[1] == "a"
 
 
-@settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.integers(3, 512))
 def test_settings_round_trip(lowercase, strip_accents, max_tokens):
     written = TokenizerSettings(lowercase, strip_accents, max_tokens)

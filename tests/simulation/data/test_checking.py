@@ -171,7 +171,7 @@ values = st.sampled_from(["1", "5", "", "nan", "-inf", "word"])
 texts = st.sampled_from(["", " ", "a  word", "\ufffd", "two\nlines"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(ids, ids, times, values, texts), max_size=12))
 def test_any_cells_give_a_checked_table_or_one_line(rows):
     columns = ("user", "item", "time", "value", "private_text")
@@ -184,7 +184,7 @@ def test_any_cells_give_a_checked_table_or_one_line(rows):
         check_every_row_is_accounted_for(data)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.sampled_from("uvw"), st.sampled_from("abc")), min_size=1, unique=True),
     st.randoms(use_true_random=False),

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import DataError
@@ -104,7 +104,6 @@ def test_small_chunks_give_the_same_table(monkeypatch):
     assert piecewise.replaced_characters == 0
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_table_of_text_or_one_line(content):
     try:
@@ -115,7 +114,6 @@ def test_any_bytes_give_a_table_of_text_or_one_line(content):
         assert all(isinstance(cell, str) for row in cells(table) for cell in row)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*2 * [st.text("ab \"',;é\n", min_size=1)]), max_size=8))
 def test_a_well_formed_file_comes_back_as_it_was(rows):
     lines = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]

@@ -110,7 +110,7 @@ histories = st.lists(
     min_size=1,
     unique_by=lambda row: row[:2],
 )
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 @few

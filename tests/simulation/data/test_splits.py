@@ -133,7 +133,7 @@ rules = st.builds(
     fraction=st.sampled_from([0.1, 0.5, 0.9]),
     target=st.sampled_from(["test", "validation"]),
 )
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 @few

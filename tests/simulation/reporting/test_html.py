@@ -100,7 +100,7 @@ def test_hostile_text_is_harmless_in_every_field(report: ReportData) -> None:
     assert not {"script", "img"} & {*page.tags}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(title=st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_no_title_changes_the_structure_of_the_page(title: str) -> None:
     assert Page(render_page(_with_title(title))).tags == PLAIN_TAGS

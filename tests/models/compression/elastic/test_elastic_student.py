@@ -97,7 +97,7 @@ def test_the_largest_slice_is_the_largest_student():
         assert torch.equal(slice_student(elastic, 2)(ids, mask), elastic.largest(ids, mask))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.data())
 def test_any_nested_family_slices_exactly(data):
     def grow(name, low, high):

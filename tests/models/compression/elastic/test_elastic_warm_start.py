@@ -49,7 +49,7 @@ def direction(vectors):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 1000))
 @pytest.mark.parametrize(
     ("pairs", "ranks"),

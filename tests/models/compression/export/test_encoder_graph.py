@@ -78,7 +78,7 @@ def test_graph_equals_torch_padded_and_alone(shape):
     np.testing.assert_allclose(vectors(graph), torch.cat(alone).numpy(), atol=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=12), min_size=1, max_size=6),
     st.integers(0, 4),

@@ -27,7 +27,7 @@ def seated(vectors, *, passes=2):
     return student
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 1000), st.integers(1, 3))
 def test_the_seated_student_is_the_bag_of_words(seed, passes):
     vectors = np.random.default_rng(seed).normal(size=(WORDS, TINY["student"]["vector_size"]))

@@ -85,7 +85,7 @@ word_lists = st.lists(
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(words=word_lists, extra_bytes=st.integers(0, 600), seed=st.integers(0, 9), data=st.data())
 def test_what_pruning_promises(criterion, words, extra_bytes, seed, data, teacher, required_bytes):
     budget = required_bytes + extra_bytes

@@ -42,7 +42,7 @@ def test_the_first_merges_by_hand():
     assert learnt[2:4] == ("##est", "low")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(word_counts, st.integers(0, 600))
 def test_what_fresh_training_promises(words, extra_bytes):
     vocabulary = fresh(words, REQUIRED_BYTES + extra_bytes)
@@ -58,7 +58,7 @@ def test_what_fresh_training_promises(words, extra_bytes):
         assert piece not in IDS or ids == (IDS[piece],)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(word_counts, st.integers(0, 600), st.text(alphabet="abcdexyz09", min_size=1, max_size=30))
 def test_fresh_training_does_not_break_the_fallback(words, extra_bytes, word):
     vocabulary = fresh(words, REQUIRED_BYTES + extra_bytes)

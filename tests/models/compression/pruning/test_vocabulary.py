@@ -44,7 +44,7 @@ def keep(scores, budget_bytes, characters=frozenset()):
     return keep_best(TEACHER_PIECES, SPECIAL_IDS, scores, set(characters), ROW_BYTES, budget_bytes)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     some_scores,
     st.integers(0, 1500),
@@ -65,7 +65,6 @@ def test_what_keeping_promises(scores, extra_bytes):
     assert all(scores[index] >= worst_dropped for index in kept - set(REQUIRED))
 
 
-@settings(deadline=None)
 @given(
     some_scores,
     st.integers(0, 1500),
@@ -98,7 +97,7 @@ def test_what_stands_alone_needs_no_continuation():
     assert len(pieces) == len(set(pieces))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
 def test_what_stands_alone_is_never_within_a_word(text):
     """So its continuing form can never be asked for."""
@@ -128,7 +127,6 @@ def test_special_tokens_stand_first_wherever_the_teacher_has_them():
     assert vocabulary.teacher_ids[:5].tolist() == ids
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="abcdefghij", min_size=1, max_size=12), st.booleans())
 def test_spelling_agrees_with_the_tokenizer(word, within):
     tokenizer = build_tokenizer(TEACHER_PIECES, READING)

@@ -41,7 +41,7 @@ def ordinary(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(matrices())
 def test_8_bits_are_off_by_at_most_half_a_step_of_the_row(table):
     made = quantize_rows(table, 8)
@@ -51,7 +51,7 @@ def test_8_bits_are_off_by_at_most_half_a_step_of_the_row(table):
     assert made.integers.min() >= -127
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(matrices())
 def test_8_bit_matrices_are_off_by_at_most_half_a_step_of_the_channel(matrix):
     made = quantize_columns(matrix.T, 8)
@@ -61,7 +61,7 @@ def test_8_bit_matrices_are_off_by_at_most_half_a_step_of_the_channel(matrix):
     np.testing.assert_array_equal(made.int8(), made.integers)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(matrices(), st.sampled_from(FEW_BITS))
 def test_few_bits_are_off_by_at_most_a_step_of_the_group(table, bits):
     made = quantize_rows(table, bits)
@@ -71,7 +71,7 @@ def test_few_bits_are_off_by_at_most_a_step_of_the_group(table, bits):
     assert (np.abs(made.values() - table.astype(np.float64)) <= spread * ROUNDING).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(matrices(), st.sampled_from(FEW_BITS))
 def test_few_bit_matrices_are_off_by_at_most_a_level_and_half_a_step(matrix, bits):
     made = quantize_columns(matrix.T, bits)
@@ -106,7 +106,7 @@ def test_one_outlier_spoils_only_its_group():
     assert error[GROUP:].max() < 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays.arrays(np.float64, 20, elements=st.floats(0, 1e30)))
 def test_steps_are_rounded_up_and_not_far(needed):
     made = encode_steps(needed)
@@ -122,7 +122,7 @@ def test_steps_of_one_size_are_exact():
     assert not encode_steps(np.zeros(3)).codes.any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(FEW_BITS),
     st.integers(1, 4).flatmap(
@@ -186,7 +186,7 @@ def test_a_width_that_fills_no_bytes_is_refused():
         check_plan(odd, plan_bits(odd, 4, 8))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(PLANES)))
 def test_same_weights_same_bytes(seed, bits):
     table = ordinary((4, 32), seed)

@@ -16,7 +16,7 @@ def test_spans_are_pieces_of_their_texts():
         assert len(text.split()) >= 4  # half of 7 and of 8
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(min_size=1, max_size=20).filter(str.strip), max_size=4), st.integers(0, 5))
 def test_none_empty_none_twice_none_that_is_there(texts, seed):
     made = augment(texts, MIXED, seed)

@@ -16,7 +16,7 @@ def examples(labels, texts=None):
 GOOD = examples([0, 1, 2, 0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
 def test_scores_are_those_of_scikit_learn(pairs):
     labels, chosen = (np.asarray(column) for column in zip(*pairs, strict=True))

@@ -23,7 +23,7 @@ def linear(inputs, outputs, seed, *, bias=True):
         return nn.Linear(inputs, outputs, bias=bias)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000),
     widths=st.tuples(st.integers(1, 64), st.integers(1, 384), st.integers(2, 150)),

@@ -43,7 +43,6 @@ def whole(tmp_path_factory):
     return contents(folder)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(1, 60))
 def test_chunks_have_every_row_once(num_rows, chunk_size):
     assert [row for chunk in chunks(num_rows, chunk_size) for row in chunk] == [*range(num_rows)]
@@ -66,7 +65,7 @@ def test_a_whole_table_is_not_computed_again(tmp_path):
     np.testing.assert_array_equal(again.rows, compute(range(11))[0])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(stops=st.lists(st.integers(0, 2), max_size=4).map(sorted))
 def test_stopped_anywhere_it_ends_with_the_same_bytes(stops, whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
