@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from benchmarks.machine import describe_machine
 from clients.serving import latency
-from models.compression.teacher.text_teacher import mean_pool
+from models.compression.student import mean_pool
 from models.encoder import Encoder
 from simulation.data.cache import cache_folder
 from simulation.experiments.materials import find_teacher

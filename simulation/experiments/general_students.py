@@ -8,11 +8,8 @@ layers of BERT-Tiny, a bag of words) goes through the same stages, on the same t
 it is measured against.
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from models.compression.export.revival import student_from_bundle
 from models.compression.pipeline import compress
 from models.compression.student import Student, build_student
 from models.errors import DataError, SettingsError
+from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_from_bytes
@@ -110,7 +108,7 @@ def _compressed(settings: Settings, cache: Path, progress: Progress) -> Path:
             'a start needs text.corpus = "general": an encoder of one catalogue is no general one'
         )
     folder = cache / "general-students" / _address(settings)
-    with _alone_in(folder):
+    with alone_in(folder):
         if not (folder / REPORT).is_file():  # written last
             compress(
                 find_teacher(settings, cache, progress),
@@ -133,12 +131,3 @@ def _address(settings: Settings) -> str:
         "seed": settings.seed,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process makes this bundle; the lock dies with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

