@@ -15,7 +15,7 @@ checkpoint to the same weights.
 [1] J. Yu, T. Huang, "Universally Slimmable Networks", ICCV 2019, arXiv 1903.05134, section 3.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +30,9 @@ from models.compression.pretraining.checkpoints import load_checkpoint, save_che
 from models.compression.pretraining.descent import set_rates
 from models.compression.pretraining.general_distillation import (
     GRADIENT_LIMIT,
-    POOL_BATCHES,
     rate_factor,
 )
+from models.compression.pretraining.shuffling import weighted_batches
 from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
@@ -89,7 +89,9 @@ def train_elastic(
         raise DataError('device is "cuda" but torch sees no GPU: set it to "cpu"')
     optimizer = _optimizer(elastic.to(settings.device), settings)
     done, losses = load_checkpoint(checkpoints, elastic, optimizer) if checkpoints else (0, [])
-    for step, rows in _batches(lessons, settings, seed, done):
+    lengths = np.asarray([len(ids) for ids in lessons.ids[-1]])
+    course = (settings.batch_size, settings.steps, done, seed, "elastic-batches")
+    for step, rows in weighted_batches(lengths, lessons.weights, *course):
         set_rates(optimizer, rate_factor(step, settings.steps, settings.warmup_share))
         optimizer.zero_grad()
         losses.append(
@@ -148,24 +150,6 @@ def _learn(
 def _first_numbers(vectors: Tensor, count: int) -> Tensor:
     """Return the first numbers of vectors of length 1, made length 1 again."""
     return vectors if vectors.shape[1] == count else F.normalize(vectors[:, :count], dim=1)
-
-
-def _batches(
-    lessons: ElasticLessons, settings: ElasticSettings, seed: int, done: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the steps that are left with their rows, as `pretraining` does."""
-    lengths = np.asarray([len(ids) for ids in lessons.ids[-1]])
-    for first in range(0, settings.steps, POOL_BATCHES):
-        if first + POOL_BATCHES <= done:
-            continue
-        rng = generator(seed, "elastic-batches", first)
-        size = (POOL_BATCHES, settings.batch_size)
-        pool = rng.choice(len(lengths), size=size, p=lessons.weights).ravel()
-        pool = pool[np.argsort(lengths[pool], kind="stable")].reshape(size)
-        rng.shuffle(pool)
-        for step, rows in enumerate(pool[: settings.steps - first], start=first):
-            if step >= done:
-                yield step, rows
 
 
 def _optimizer(elastic: ElasticStudent, settings: ElasticSettings) -> torch.optim.AdamW:

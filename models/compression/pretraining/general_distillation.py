@@ -25,7 +25,7 @@ when the run was killed and went on from a checkpoint.
 [3] J. Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805, section 3.1.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,15 +38,13 @@ from torch.nn import functional as F
 
 from models.compression.pretraining.batches import pad
 from models.compression.pretraining.checkpoints import load_checkpoint, save_checkpoint
+from models.compression.pretraining.shuffling import weighted_batches
 from models.compression.student import INITIAL_SPREAD, Student, mean_pool
 from models.compression.teacher.text_teacher import TextTeacher
 from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
 from models.wordpiece import MASK, SPECIAL_TOKENS
-
-POOL_BATCHES = 32
-"""Batches drawn and sorted by length together."""
 
 GRADIENT_LIMIT = 1.0
 """Longest gradient; a longer one is scaled down to it."""
@@ -164,7 +162,9 @@ def pretrain(
     done, losses = load_checkpoint(checkpoints, learner, optimizer) if checkpoints else (0, [])
     targets = torch.from_numpy(lessons.targets)
     student.train()
-    for step, rows in _batches(lessons, settings, seed, done):
+    lengths = np.asarray([len(ids) for ids in lessons.ids])
+    course = (settings.batch_size, settings.steps, done, seed, "pretraining-batches")
+    for step, rows in weighted_batches(lengths, lessons.weights, *course):
         factor = rate_factor(step, settings.steps, settings.warmup_share)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["highest_rate"]
@@ -271,24 +271,6 @@ def _hide(ids: Tensor, mask: Tensor, address: tuple[int, int]) -> tuple[Tensor, 
     drawn[(mask == 0) | (ids < len(SPECIAL_TOKENS))] = 2.0
     places = drawn <= max(HIDDEN_SHARE, float(drawn.min()))
     return torch.where(places, _MASK_ID, ids), places
-
-
-def _batches(
-    lessons: Lessons, settings: PretrainingSettings, seed: int, done: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the steps that are left with their rows; each pool of batches has its own draws."""
-    lengths = np.asarray([len(ids) for ids in lessons.ids])
-    for first in range(0, settings.steps, POOL_BATCHES):
-        if first + POOL_BATCHES <= done:
-            continue
-        rng = generator(seed, "pretraining-batches", first)
-        size = (POOL_BATCHES, settings.batch_size)
-        pool = rng.choice(len(lengths), size=size, p=lessons.weights).ravel()
-        pool = pool[np.argsort(lengths[pool], kind="stable")].reshape(size)
-        rng.shuffle(pool)
-        for step, rows in enumerate(pool[: settings.steps - first], start=first):
-            if step >= done:
-                yield step, rows
 
 
 def _optimizer(learner: _Learner, settings: PretrainingSettings) -> torch.optim.AdamW:

@@ -69,6 +69,51 @@ def mixed_batches(
         pool_number += 1
 
 
+def weighted_batches(
+    lengths: np.ndarray,
+    weights: np.ndarray,
+    batch_size: int,
+    steps: int,
+    done: int,
+    seed: int,
+    purpose: str,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the steps that are left, each with its full batch of rows drawn by weight.
+
+    Over the whole run a row comes its expected number of times, rounded down or up, and not as
+    often as chance has it: with equal weights no two counts differ by more than one (systematic
+    sampling, W. G. Madow, Annals of Mathematical Statistics 1949).
+
+    Args:
+        lengths: (n,) int, of the texts.
+        weights: (n,) float64, sums to 1.
+        batch_size: rows per batch.
+        steps: of the whole run.
+        done: steps that are over.
+        seed: of the run.
+        purpose: address of the draws.
+    """
+    rng = generator(seed, purpose)
+    drawn = rng.permutation(
+        np.repeat(np.arange(len(lengths)), _counts(weights, steps * batch_size, rng))
+    )
+    size = POOL_BATCHES * batch_size
+    for first in range(done // POOL_BATCHES * POOL_BATCHES, steps, POOL_BATCHES):
+        pool = drawn[first * batch_size :][:size]
+        batches = _by_length(pool, lengths, batch_size)
+        order = generator(seed, f"{purpose}/pools", first).permutation(len(batches))
+        for step, place in enumerate(order, start=first):
+            if step >= done:
+                yield step, batches[place]
+
+
+def _counts(weights: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Return how often each row is drawn: `draws * weight`, rounded down or up, in all `draws`."""
+    ends = np.concatenate([[0.0], draws * np.cumsum(weights)])
+    ends[-1] = draws  # whatever the sum of the weights lost in rounding
+    return np.diff(np.floor(ends - rng.random())).astype(np.int64)
+
+
 def _by_length(rows: np.ndarray, lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     rows = rows[np.argsort(lengths[rows], kind="stable")]
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]

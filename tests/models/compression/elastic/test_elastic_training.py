@@ -9,7 +9,14 @@ from models.compression.elastic.elastic_training import ElasticLessons, sandwich
 from models.compression.pretraining.batches import encode_ids
 from models.compression.pretraining.general_distillation import vector_loss
 from models.errors import DataError
-from tests.models.compression.test_elastic import LARGE, SIZES, family, lived, size, texts
+from tests.models.compression.elastic.test_elastic_student import (
+    LARGE,
+    SIZES,
+    family,
+    lived,
+    size,
+    texts,
+)
 
 LOSS = partial(vector_loss, relation_weight=0.1, temperature=0.1)
 

@@ -1,8 +1,15 @@
 from itertools import islice
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.compression.pretraining.shuffling import POOL_BATCHES, epoch_batches, mixed_batches
+from models.compression.pretraining.shuffling import (
+    POOL_BATCHES,
+    epoch_batches,
+    mixed_batches,
+    weighted_batches,
+)
 
 LENGTHS = np.random.default_rng(0).integers(3, 40, size=500)
 
@@ -37,3 +44,29 @@ def test_no_row_comes_again_before_all_have_come():
     counts = np.bincount(many, minlength=10)
     assert np.ptp(counts[:4]) <= 1
     assert np.ptp(counts[4:]) <= 1
+
+
+@given(
+    weights=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=60),
+    steps=st.integers(1, 3 * POOL_BATCHES),
+    batch_size=st.integers(1, 8),
+    seed=st.integers(0, 99),
+)
+def test_a_weighted_row_comes_as_often_as_it_should(weights, steps, batch_size, seed):
+    shares = np.asarray(weights) / sum(weights)
+    course = (LENGTHS[: len(shares)], shares, batch_size, steps)
+    batches = dict(weighted_batches(*course, 0, seed, "test"))
+    assert sorted(batches) == list(range(steps))
+    assert {len(rows) for rows in batches.values()} == {batch_size}
+    counts = np.bincount(np.concatenate(list(batches.values())), minlength=len(shares))
+    assert (np.abs(counts - steps * batch_size * shares) < 1 + 1e-6).all()
+
+
+@given(done=st.integers(0, 100), seed=st.integers(0, 99))
+def test_weighted_batches_go_on_where_they_were(done, seed):
+    course = (LENGTHS, np.full(500, 1 / 500), 4, 100)
+    whole = list(weighted_batches(*course, 0, seed, "test"))
+    rest = list(weighted_batches(*course, done, seed, "test"))
+    assert [step for step, _ in rest] == list(range(done, 100))
+    for (_, rows), (_, again) in zip(whole[done:], rest, strict=True):
+        assert np.array_equal(rows, again)
