@@ -32,7 +32,7 @@ from typing import Literal
 import numpy as np
 import torch
 from onnx import ModelProto
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from models.bundle import (
     ENCODER_BUDGET_BYTES,
@@ -105,6 +105,16 @@ class CompressionSettings(BaseModel, extra="forbid", frozen=True):
     warm_start: WarmStartSettings
     pretraining: PretrainingSettings
     quantization: QuantizationSettings
+
+    @model_validator(mode="after")
+    def _states_have_pieces(self) -> "CompressionSettings":
+        if self.pruning.criterion == "fresh" and self.pretraining.state_weight:
+            raise ValueError(
+                f"pretraining.state_weight {self.pretraining.state_weight} asks for the teacher's "
+                'states at its own pieces, and pruning.criterion "fresh" makes others: set '
+                "state_weight to 0"
+            )
+        return self
 
     @property
     def plan(self) -> BitPlan:

@@ -98,6 +98,13 @@ def test_same_run_same_bytes(
     assert torch.get_num_threads() == threads
 
 
+def test_the_teachers_states_need_the_teachers_pieces():
+    pruning = {**TINY["pruning"], "criterion": "fresh"}
+    pretraining = {**TINY["pretraining"], "state_weight": 0.1}
+    with pytest.raises(ValidationError, match="set state_weight to 0"):
+        CompressionSettings.model_validate({**TINY, "pruning": pruning, "pretraining": pretraining})
+
+
 def test_a_budget_nothing_fits_raises_before_training(
     teacher_folder, tiny_corpus, tiny_settings, compression_cache, tmp_path
 ):
