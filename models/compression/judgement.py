@@ -4,7 +4,7 @@ All figures of a bundle are taken as a phone would take them, one text per reque
 `models.encoder`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,33 +20,33 @@ LEAST_INT8_COSINE = 0.95
 NEIGHBOURS = 10
 
 
-def learning_figures(curriculum: Curriculum, vectors: np.ndarray) -> dict[str, Figure]:
+EncodeRows = Callable[[np.ndarray], np.ndarray]
+"""Maps row numbers of a curriculum, (n,) int, to the student's vectors, (n, vector_size) float32."""
+
+
+def learning_figures(curriculum: Curriculum, encode: EncodeRows) -> dict[str, Figure]:
     """Return how near a student is to the teacher.
 
     Args:
         curriculum: the texts and the teacher's vectors.
-        vectors: (n, vector_size) float32, the student's, of all texts.
+        encode: the student; asked about the texts that are judged and no others.
 
     Returns:
         `neighbours` (share of the 10 nearest in common with the teacher, among the judged texts:
         items, or held-back prose without a catalogue), `query_neighbours` (the same for held-back
         queries, among items) and `held_back_cosine` (with the targets).
     """
-    rows = curriculum.judged
-    figures: dict[str, Figure] = {
-        "neighbours": neighbour_agreement(curriculum.teacher_vectors[rows], vectors[rows])
-    }
+    rows, theirs = curriculum.judged, curriculum.teacher_vectors
+    ours = encode(rows)
+    figures: dict[str, Figure] = {"neighbours": neighbour_agreement(theirs[rows], ours)}
     queries, k = curriculum.held_back_queries, min(NEIGHBOURS, len(rows))
     if len(queries):
         figures["query_neighbours"] = agreement(
-            *(
-                nearest(side[queries], side[rows], k)
-                for side in (curriculum.teacher_vectors, vectors)
-            )
+            nearest(theirs[queries], theirs[rows], k), nearest(encode(queries), ours, k)
         )
-    held = curriculum.held_back
-    if held.any():
-        cosines = (vectors[held] * curriculum.targets[held]).sum(axis=1)
+    held = np.flatnonzero(curriculum.held_back)
+    if len(held):
+        cosines = (encode(held) * curriculum.targets[held]).sum(axis=1)
         figures["held_back_cosine"] = float(cosines.mean())
     return figures
 
