@@ -17,6 +17,7 @@ import hashlib
 import json
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from models.errors import BudgetError, DataError
 
 ENCODER_BUDGET_BYTES = 1_910_000
 """Most bytes an encoder bundle may have, all four files together (EI-BERT's 1.91 MB)."""
+
+LARGEST_BUNDLE_BYTES = 4_000_000
+"""Most bytes of the largest size of an elastic family. Whoever opens a bundle above
+`ENCODER_BUDGET_BYTES` must ask for it; a device package has no room for one."""
 
 PACKAGE_BUDGET_BYTES = 4_000_000
 """Most bytes a device package may have: bundle, recommender and cached item vectors."""
@@ -67,17 +72,22 @@ class EncoderBundle:
     manifest_bytes: int
 
     @classmethod
-    def open(cls, folder: Path) -> "EncoderBundle":
+    def open(cls, folder: Path, budget_bytes: int = ENCODER_BUDGET_BYTES) -> "EncoderBundle":
         """Open a folder and check that it is a whole, undamaged bundle within the budget.
+
+        Args:
+            folder: the bundle.
+            budget_bytes: most bytes it may have; more than the default only where a device has
+                room for more, as for the largest size of an elastic family.
 
         Raises:
             DataError: if a file is missing, unknown, of another size, or of another hash.
-            BudgetError: if the files together pass `ENCODER_BUDGET_BYTES`.
+            BudgetError: if the files together pass the budget.
         """
         sizes = _file_sizes(folder)
         content = (folder / MANIFEST).read_bytes()
         bundle = cls(folder, _parse_manifest(folder, content), len(content))
-        _check_budget(bundle.byte_table(), ENCODER_BUDGET_BYTES)
+        _check_budget(bundle.byte_table(), budget_bytes)
         for name in CONTENT_FILES:
             if sizes[name] != bundle.manifest["files"][name]["bytes"]:
                 raise _damaged(folder, name, f"has {sizes[name]} bytes, not those of its manifest")
@@ -179,7 +189,8 @@ def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             (staging / name).write_bytes(content)
         if folder.exists():
-            EncoderBundle.open(folder)  # only a bundle is ever replaced, not a folder of a user's
+            # Only a bundle is ever replaced, of whatever size, not a folder of a user's.
+            EncoderBundle.open(folder, sys.maxsize)
             shutil.rmtree(folder)
         staging.replace(folder)
     finally:

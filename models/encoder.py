@@ -12,12 +12,19 @@ one scale per tensor, so a text's vector would depend on the company it is encod
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle
+from models.bundle import (
+    ENCODER_BUDGET_BYTES,
+    GRAPH,
+    TOKENIZER,
+    VOCABULARY,
+    EncoderBundle,
+)
 from models.errors import DataError
 from models.wordpiece import (
     TokenizerSettings,
@@ -46,18 +53,21 @@ class Encoder:
         self._bundle = bundle
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 1) -> "Encoder":
+    def load(
+        cls, folder: Path, *, threads: int = 1, budget_bytes: int = ENCODER_BUDGET_BYTES
+    ) -> Self:
         """Load a bundle folder, after checking all of it.
 
         Args:
             folder: the bundle.
             threads: threads of one request, >= 1.
+            budget_bytes: most bytes it may have; see `EncoderBundle.open`.
 
         Raises:
             DataError: if the folder is not a whole bundle, or its graph cannot be run.
             BudgetError: if it is larger than a bundle may be.
         """
-        bundle = EncoderBundle.open(folder)
+        bundle = EncoderBundle.open(folder, budget_bytes)
         settings = TokenizerSettings.from_bytes(bundle.read(TOKENIZER))
         pieces = vocabulary_from_bytes(bundle.read(VOCABULARY))
         session = open_session(bundle.read(GRAPH), threads=threads)

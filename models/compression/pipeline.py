@@ -155,18 +155,16 @@ def compress(
     with fixed_threads(threads):
         clock = StageClock(progress, STAGES)
         reader, lessons = clock.run(
-            "text_teacher", _text_teacher, teacher, corpus, settings, cache, seed, progress
+            "text_teacher", ask_teacher, teacher, corpus, settings, cache, seed, progress
         )
         work = cache / "compressions" / _address(reader, lessons, settings, seed, threads)
-        words = clock.run("pruning", _pruning, reader, lessons, settings, seed)
+        words = clock.run("pruning", prune_words, reader, lessons, settings, seed)
         ids = _split(reader, words, settings, lessons.texts.everything)
-        job = _Job(reader, lessons, words, ids, settings, seed, work, progress)
-        student = clock.run("student", _student, job)
-        clock.run("pretraining", _pretraining, job, student)
-        clock.run("polish", _polish, job, student)
-        graph, difference = clock.run("export", _export, job, student)
-        small, parity = clock.run("quantization", _quantization, job, student, graph, difference)
-        bundle = clock.run("bundle", _bundle, job, small, out)
+        digest = sha256_of_text(settings.model_dump_json())
+        job = Job(reader, lessons, words, ids, settings, digest, seed, work, progress)
+        student = clock.run("student", start_student, job)
+        clock.run("pretraining", pretrain_student, job, student)
+        bundle, parity = ship(clock, job, student, out)
         report = CompressionReport(
             stages=tuple(clock.rows),
             byte_table=bundle.byte_table(),
@@ -180,8 +178,8 @@ def compress(
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """What the later stages share.
+class Job:
+    """What the later stages share, of `compress` and of every size of an elastic family.
 
     Attributes:
         teacher: the text teacher.
@@ -189,6 +187,7 @@ class _Job:
         words: the student's.
         ids: the student's pieces of every text.
         settings: all of them.
+        settings_sha256: of all that was asked for; it stands in the manifest.
         seed: of every draw.
         work: folder of what is not finished.
         progress: told about steps.
@@ -199,6 +198,7 @@ class _Job:
     words: Vocabulary
     ids: list[list[int]]
     settings: CompressionSettings
+    settings_sha256: str
     seed: int
     work: Path
     progress: Progress
@@ -208,11 +208,11 @@ class _Job:
         states = None
         if self.settings.pretraining.state_weight:
             states = teacher_states(self.teacher, self.words.teacher_ids)
-        weights = _weights(self.lessons, self.settings)
+        weights = drawing_weights(self.lessons, self.settings)
         return Lessons(self.ids, self.lessons.targets, weights, states, self.teacher.width)
 
 
-def _text_teacher(
+def ask_teacher(
     source: str | Path,
     corpus: Corpus,
     settings: CompressionSettings,
@@ -220,6 +220,11 @@ def _text_teacher(
     seed: int,
     progress: Progress,
 ) -> tuple[tuple[TextTeacher, Curriculum], dict[str, Figure]]:
+    """Let the teacher read the texts of a corpus; return it, what there is to learn, and figures.
+
+    Raises:
+        DataError: if the teacher or the corpus cannot be used.
+    """
     teacher = load_text_teacher(source, settings.teacher)
     lessons = study(
         teacher,
@@ -239,12 +244,17 @@ def _text_teacher(
     }
 
 
-def _pruning(
+def prune_words(
     teacher: TextTeacher, lessons: Curriculum, settings: CompressionSettings, seed: int
 ) -> tuple[Vocabulary, dict[str, Figure]]:
+    """Choose as many words as the budget holds beside the graph; return them with their figures.
+
+    Raises:
+        BudgetError: if not even what spells fits.
+    """
     rest = graph_bytes_without_words(settings.student, settings.plan) + BESIDE_GRAPH_BYTES
     return prune(
-        _weighed(lessons, settings.pruning.item_weight),
+        weighed_texts(lessons, settings.pruning.item_weight),
         teacher,
         max_tokens=settings.student.max_tokens,
         row_bytes=bytes_per_word(settings.student, settings.quantization.embedding_bits),
@@ -254,8 +264,8 @@ def _pruning(
     )
 
 
-def _weighed(lessons: Curriculum, item_weight: float) -> list[WeighedTexts]:
-    """Items and prose with their weights; queries only repeat words of items."""
+def weighed_texts(lessons: Curriculum, item_weight: float) -> list[WeighedTexts]:
+    """Return items and prose with their weights; queries only repeat words of items."""
     readings = iter(lessons.readings)
     kinds = ((lessons.texts.items, item_weight), (lessons.texts.queries, 0.0))
     parts = []
@@ -270,16 +280,17 @@ def _weighed(lessons: Curriculum, item_weight: float) -> list[WeighedTexts]:
 def _split(
     teacher: TextTeacher, words: Vocabulary, settings: CompressionSettings, texts: Sequence[str]
 ) -> list[list[int]]:
-    tokenizer = build_tokenizer(words.pieces, _tokenizer_settings(teacher, settings))
+    tokenizer = build_tokenizer(words.pieces, reading_settings(teacher, settings))
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
 
-def _student(job: _Job) -> tuple[Student, dict[str, Figure]]:
+def start_student(job: Job) -> tuple[Student, dict[str, Figure]]:
+    """Make the student that starts as the best bag of words; return it with its figures."""
     learnt = (~job.lessons.held_back).nonzero()[0]
     word_vectors = fit_word_vectors(
         bag_of_words([job.ids[row] for row in learnt], len(job.words.pieces)),
         job.lessons.targets[learnt],
-        _weights(job.lessons, job.settings)[learnt] * len(learnt),
+        drawing_weights(job.lessons, job.settings)[learnt] * len(learnt),
         job.words.seed_embeddings(job.teacher.word_embeddings()),
         job.settings.warm_start,
     )
@@ -289,7 +300,8 @@ def _student(job: _Job) -> tuple[Student, dict[str, Figure]]:
     return student, {**count_weights(student), **_learnt(job, student)}
 
 
-def _pretraining(job: _Job, student: Student) -> tuple[None, dict[str, Figure]]:
+def pretrain_student(job: Job, student: Student) -> tuple[None, dict[str, Figure]]:
+    """Train the student in place, from the checkpoint on if there is one; return the figures."""
     losses = pretrain(
         student,
         job.course(),
@@ -303,7 +315,27 @@ def _pretraining(job: _Job, student: Student) -> tuple[None, dict[str, Figure]]:
     return None, {"steps": len(losses), "loss": loss, **_learnt(job, student)}
 
 
-def _polish(job: _Job, student: Student) -> tuple[None, dict[str, Figure]]:
+def ship(
+    clock: StageClock, job: Job, student: Student, out: Path
+) -> tuple[EncoderBundle, ParityFigures]:
+    """Turn a trained student into a bundle: polish, export, quantization, bundle.
+
+    Args:
+        clock: gets a row for each of the four stages.
+        job: what it was trained on; its budget is the bundle's.
+        student: trained; the polish changes it.
+        out: the bundle's folder.
+
+    Raises:
+        BudgetError: if the bundle does not fit, or rounding broke the student.
+    """
+    clock.run("polish", _polish, job, student)
+    graph, difference = clock.run("export", _export, job, student)
+    small, parity = clock.run("quantization", _quantization, job, student, graph, difference)
+    return clock.run("bundle", _bundle, job, small, out), parity
+
+
+def _polish(job: Job, student: Student) -> tuple[None, dict[str, Figure]]:
     settings = job.settings.quantization.polish
     learnt = (~job.lessons.held_back).nonzero()[0]
     losses = polish(
@@ -318,7 +350,7 @@ def _polish(job: _Job, student: Student) -> tuple[None, dict[str, Figure]]:
     return None, {"steps": len(losses), "loss": losses[-1] if losses else 0.0}
 
 
-def _export(job: _Job, student: Student) -> tuple[tuple[ModelProto, float], dict[str, Figure]]:
+def _export(job: Job, student: Student) -> tuple[tuple[ModelProto, float], dict[str, Figure]]:
     graph = export_graph(student, uniform(student, FULL))
     judged = [job.ids[row] for row in job.lessons.judged]
     difference = check_parity(student, graph, judged)
@@ -330,7 +362,7 @@ def _export(job: _Job, student: Student) -> tuple[tuple[ModelProto, float], dict
 
 
 def _quantization(
-    job: _Job, student: Student, graph: ModelProto, difference: float
+    job: Job, student: Student, graph: ModelProto, difference: float
 ) -> tuple[tuple[ModelProto, ParityFigures], dict[str, Figure]]:
     small = export_graph(student, job.settings.plan)
     full, few = (model.SerializeToString() for model in (graph, small))
@@ -343,12 +375,12 @@ def _quantization(
     }
 
 
-def _bundle(job: _Job, graph: ModelProto, out: Path) -> tuple[EncoderBundle, dict[str, Figure]]:
+def _bundle(job: Job, graph: ModelProto, out: Path) -> tuple[EncoderBundle, dict[str, Figure]]:
     settings = job.settings
     files = {
         GRAPH: graph.SerializeToString(deterministic=True),
         VOCABULARY: vocabulary_to_bytes(job.words.pieces),
-        TOKENIZER: _tokenizer_settings(job.teacher, settings).to_bytes(),
+        TOKENIZER: reading_settings(job.teacher, settings).to_bytes(),
     }
     bundle = write_bundle(
         out,
@@ -357,7 +389,7 @@ def _bundle(job: _Job, graph: ModelProto, out: Path) -> tuple[EncoderBundle, dic
         vector_size=settings.student.vector_size,
         origin={
             "teacher_sha256": job.teacher.fingerprint,
-            "settings_sha256": _sha256(settings.model_dump_json()),
+            "settings_sha256": job.settings_sha256,
             "seed": job.seed,
             "student": settings.student.model_dump(),
             "bits": dict(settings.plan),
@@ -368,8 +400,11 @@ def _bundle(job: _Job, graph: ModelProto, out: Path) -> tuple[EncoderBundle, dic
     return bundle, {"bundle_bytes": bundle.num_bytes, "free_bytes": free}
 
 
-def _learnt(job: _Job, student: Student) -> dict[str, Figure]:
-    return learning_figures(job.lessons, encode_ids(student, job.ids, JUDGING_BATCH))
+def _learnt(job: Job, student: Student) -> dict[str, Figure]:
+    def encode(rows: np.ndarray) -> np.ndarray:
+        return encode_ids(student, [job.ids[row] for row in rows], JUDGING_BATCH)
+
+    return learning_figures(job.lessons, encode)
 
 
 def _address(
@@ -380,7 +415,7 @@ def _address(
     threads: int,
 ) -> str:
     """Return what all later stages depend on, as the name of their folder of unfinished work."""
-    texts = _sha256("\0".join(lessons.texts.everything))
+    texts = sha256_of_text("\0".join(lessons.texts.everything))
     known = (
         teacher.fingerprint,
         texts,
@@ -389,14 +424,16 @@ def _address(
         threads,
         torch.__version__,
     )
-    return _sha256(repr(known))[:32]
+    return sha256_of_text(repr(known))[:32]
 
 
-def _sha256(text: str) -> str:
+def sha256_of_text(text: str) -> str:
+    """Return the SHA-256 of a text, in hex."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
-def _tokenizer_settings(teacher: TextTeacher, settings: CompressionSettings) -> TokenizerSettings:
+def reading_settings(teacher: TextTeacher, settings: CompressionSettings) -> TokenizerSettings:
+    """Return how the student reads: case and accents as its teacher, cut to its own length."""
     return TokenizerSettings(
         lowercase=teacher.lowercase,
         strip_accents=teacher.strip_accents,
@@ -404,6 +441,7 @@ def _tokenizer_settings(teacher: TextTeacher, settings: CompressionSettings) -> 
     )
 
 
-def _weights(lessons: Curriculum, settings: CompressionSettings) -> np.ndarray:
+def drawing_weights(lessons: Curriculum, settings: CompressionSettings) -> np.ndarray:
+    """Return how often each text is drawn, (n,) float64, sums to 1; held-back ones never."""
     shares = settings.pretraining
     return learning_weights(lessons, shares.item_share, shares.query_share)

@@ -61,10 +61,9 @@ class ElasticSize(BaseModel, extra="forbid", frozen=True):
     student: StudentSettings
 
 
-class ElasticSettings(BaseModel, extra="forbid", frozen=True):
-    """The sizes, and how they learn together."""
+class ElasticTrainingSettings(BaseModel, extra="forbid", frozen=True):
+    """How all sizes learn together."""
 
-    sizes: tuple[ElasticSize, ...] = Field(description="smallest first", min_length=2)
     between: int = Field(
         description="sizes that learn in a step besides the largest and the smallest", ge=0
     )
@@ -88,15 +87,15 @@ class ElasticSettings(BaseModel, extra="forbid", frozen=True):
     checkpoint_every: int = Field(description="steps between two checkpoints", ge=1)
     device: Literal["cpu", "cuda"] = Field(description="where the student is trained")
 
+
+class ElasticSettings(ElasticTrainingSettings, frozen=True):
+    """The sizes, and how they learn together."""
+
+    sizes: tuple[ElasticSize, ...] = Field(description="smallest first", min_length=2)
+
     @model_validator(mode="after")
     def _sizes_nest(self) -> "ElasticSettings":
-        names = [size.name for size in self.sizes]
-        if len(set(names)) != len(names):
-            raise ValueError(f"sizes need a name each, they have {names}")
-        for small, large in pairwise(self.sizes):
-            _check_growth(small, large)
-        for size in self.sizes[:-1]:
-            _check_kind(size, self.sizes[-1])
+        check_nesting(self.sizes)
         return self
 
 
@@ -184,6 +183,21 @@ def corner(weight: Tensor, name: str, shape: Sequence[int]) -> Tensor:
         three = weight.unflatten(0, (3, -1))
         return corner(three, "", (3, shape[0] // 3, *shape[1:])).flatten(0, 1)
     return weight[tuple(slice(0, length) for length in shape)]
+
+
+def check_nesting(sizes: Sequence[ElasticSize]) -> None:
+    """Raise if not each size is a corner of the next larger one.
+
+    Raises:
+        ValueError: naming the two sizes, what does not fit, and both values.
+    """
+    names = [size.name for size in sizes]
+    if len(set(names)) != len(names):
+        raise ValueError(f"sizes need a name each, they have {names}")
+    for small, large in pairwise(sizes):
+        _check_growth(small, large)
+    for size in sizes[:-1]:
+        _check_kind(size, sizes[-1])
 
 
 def _check_growth(small: ElasticSize, large: ElasticSize) -> None:

@@ -24,8 +24,10 @@ from models.compression.export.graph import FUNCTIONS_DOMAIN, Nodes
 from models.compression.student import StudentSettings
 from models.scenarios_serving import ADAPTER_INPUTS, POOLED_OUTPUT
 
-_ADAPTER, _POOL = "scenario", "pool"
-_PLACE = "c_place{}"
+_ADAPTER, _POOL = "bend", "pool"
+"""Short names, for a bundle may be full to the last kilobyte."""
+
+_PLACE = "c_{}"
 """Begins as small constants do in `graph`, so that the byte table counts it as structure."""
 
 
