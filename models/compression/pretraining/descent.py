@@ -17,21 +17,28 @@ def adamw(groups: list[dict[str, object]]) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, fused=True)
 
 
-def adamw_groups(module: nn.Module, rate: float, decay: float) -> list[dict[str, object]]:
+def adamw_groups(
+    module: nn.Module, rate: float, decay: float, word_rate_share: float = 1.0
+) -> list[dict[str, object]]:
     """Return groups for AdamW: only matrices decay, but no word tables, norms or biases.
 
     Args:
         module: its learning parameters.
         rate: highest rate; `set_rates` multiplies it by a factor.
         decay: of the matrices.
+        word_rate_share: rate of word tables as a share of `rate`; below 1, as a rare word is met
+            seldom and AdamW takes a full step each time.
     """
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    matrices = [p for p in learning if p.ndim > 1 and id(p) not in tables]
-    rest = [p for p in learning if p.ndim == 1 or id(p) in tables]
+    groups = (
+        ([p for p in learning if p.ndim > 1 and id(p) not in tables], rate, decay),
+        ([p for p in learning if p.ndim == 1], rate, 0.0),
+        ([p for p in learning if id(p) in tables], rate * word_rate_share, 0.0),
+    )
     return [
-        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": weight_decay}
-        for parameters, weight_decay in ((matrices, decay), (rest, 0.0))
+        {"params": parameters, "lr": highest, "peak": highest, "weight_decay": weight_decay}
+        for parameters, highest, weight_decay in groups
         if parameters
     ]
 

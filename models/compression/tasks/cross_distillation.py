@@ -249,7 +249,12 @@ class _Run:
         if settings.mutual and (not settings.integration or settings.head == "free"):
             self.teacher.head.requires_grad_(True)  # a head of its own, and it learns
         self._fit_projector(seed)
-        groups = adamw_groups(self.learner, settings.learning_rate, settings.weight_decay)
+        groups = adamw_groups(
+            self.learner,
+            settings.learning_rate,
+            settings.weight_decay,
+            settings.word_rate_share,
+        )
         self.optimizer = adamw(groups)
         self.history: list[HistoryRow] = []
         self.best: tuple[HistoryRow, dict[str, Tensor]] | None = None
@@ -357,7 +362,8 @@ class _Run:
         features = self.lessons.for_teacher.features
         rows = generator(seed, "projector-fit").permutation(len(features))[:_FIT_TEXTS]
         pooled = pool_all(self.learner.student.eval(), [self.lessons.ids[row] for row in rows])
-        fitted = torch.from_numpy(fit_projector(pooled, features[rows]))
+        weight, bias = fit_projector(pooled, features[rows])
         with torch.no_grad():
-            self.learner.to_teacher.weight.copy_(fitted)
+            self.learner.to_teacher.weight.copy_(torch.from_numpy(weight))
+            self.learner.to_teacher.bias.copy_(torch.from_numpy(bias))
         self.learner.train()

@@ -38,6 +38,9 @@ class CrossDistillationSettings(BaseModel, extra="forbid", frozen=True):
     teacher_learning_rate: float = Field(
         description="highest rate of the teacher; below the student's", gt=0, le=1
     )
+    word_rate_share: float = Field(
+        description="rate of the student's word table as a share of learning_rate", gt=0, le=1
+    )
     warmup_share: float = Field(
         description="share of all steps in which the rate rises; it then falls to 0", ge=0, lt=1
     )

@@ -1,14 +1,14 @@
 """The student on a task: the teacher's head inside it while it learns, folded away when it ships.
 
 ```
-text --student--> pooled s (H_S) --P--> f_S (H_T) --W, b (the teacher's head)--> z_S (C)   learns
+text --student--> pooled s (H_S) --P, p--> f_S (H_T) --W, b (the teacher's head)--> z_S (C)  learns
                                  |
-                                 +-- W P, b -------------------------------------> z_S      ships
+                                 +-- W P, W p + b -----------------------------------> z_S     ships
 ```
 
-P and W are both linear, so one matrix (C, H_S) gives the same logits: to reuse the teacher's head
-costs no byte. That the teacher's task head is put into the student is EI-BERT's *parameter
-integration*; the linear P and the folding are our choice, close to SimKD [1], which keeps its
+P and W are both affine, so one matrix (C, H_S) and one bias give the same logits: to reuse the
+teacher's head costs no byte. That the teacher's task head is put into the student is EI-BERT's *parameter
+integration*; the affine P and the folding are our choice, close to SimKD [1], which keeps its
 projector. Three ways to keep the head, all compared:
 
     frozen   nobody trains it: the student must put its texts where the teacher's head expects them
@@ -73,8 +73,9 @@ class TaskStudent(nn.Module):
         self.integration = integration
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(integer_seed(seed, "task-student"))
-            self.to_teacher = nn.Linear(H, teacher_head.in_features, bias=False)
+            self.to_teacher = nn.Linear(H, teacher_head.in_features)
             nn.init.normal_(self.to_teacher.weight, std=INITIAL_SPREAD)
+            nn.init.zeros_(self.to_teacher.bias)
             fresh = nn.Linear(H, teacher_head.out_features)
             nn.init.normal_(fresh.weight, std=INITIAL_SPREAD)
             nn.init.zeros_(fresh.bias)
@@ -104,31 +105,35 @@ def fold(head: nn.Linear, projector: nn.Linear | None) -> Readout:
 
     Args:
         head: H_T -> C.
-        projector: P, H_S -> H_T without bias; None where the head reads the pooled state itself.
+        projector: P, H_S -> H_T; None where the head reads the pooled state itself.
     """
-    weight = head.weight.detach().double()
+    weight, bias = head.weight.detach().double(), head.bias.detach().double()
     if projector is not None:
+        bias = bias + weight @ projector.bias.detach().double()
         weight = weight @ projector.weight.detach().double()
-    bias = head.bias.detach().numpy().astype(np.float32)
-    return Readout("logits", weight.numpy().astype(np.float32), bias, unit_length=False)
+    folded = (values.numpy().astype(np.float32) for values in (weight, bias))
+    return Readout("logits", *folded, unit_length=False)
 
 
-def fit_projector(pooled: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Return the P that is the best linear map by now: ridge regression, seconds.
+def fit_projector(pooled: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the P that is the best affine map by now: ridge regression, seconds.
 
-    A better start than noise, above all for a student that was pre-trained on the same teacher.
+    A better start than noise, above all for a student that was pre-trained on the same teacher. The
+    teacher's mean is met by P's bias, which costs no byte once it is folded.
 
     Args:
         pooled: (n, H_S) float32, the student's.
         features: (n, H_T) float32, the teacher's.
 
     Returns:
-        (H_T, H_S) float32.
+        (H_T, H_S) and (H_T,), float32.
     """
     X, Y = pooled.astype(np.float64), features.astype(np.float64)
-    gram = X.T @ X
+    x, y = X.mean(axis=0), Y.mean(axis=0)
+    gram = (X - x).T @ (X - x)
     ridge = _RIDGE * np.trace(gram) / len(gram) + np.finfo(np.float64).tiny
-    return np.linalg.solve(gram + ridge * np.eye(len(gram)), X.T @ Y).T.astype(np.float32)
+    weight = np.linalg.solve(gram + ridge * np.eye(len(gram)), (X - x).T @ (Y - y)).T
+    return weight.astype(np.float32), (y - weight @ x).astype(np.float32)
 
 
 def split_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:

@@ -35,6 +35,7 @@ CROSS = CrossDistillationSettings(
     feedback_weight=0.1,
     temperature=2.0,
     learning_rate=5e-3,
+    word_rate_share=0.5,
     teacher_learning_rate=1e-4,
     warmup_share=0.1,
     weight_decay=0.01,

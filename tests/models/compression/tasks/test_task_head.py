@@ -17,10 +17,10 @@ from models.compression.tasks.task_head import (
 from tests.models.compression.tiny_task import tiny_student, tiny_task, tiny_tokenizer
 
 
-def linear(inputs, outputs, seed, *, bias=True):
+def linear(inputs, outputs, seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Linear(inputs, outputs, bias=bias)
+        return nn.Linear(inputs, outputs)
 
 
 @settings(max_examples=30)
@@ -30,7 +30,7 @@ def linear(inputs, outputs, seed, *, bias=True):
 )
 def test_folding_changes_no_logit(seed, widths):
     student_width, teacher_width, classes = widths
-    projector = linear(student_width, teacher_width, seed, bias=False)
+    projector = linear(student_width, teacher_width, seed)
     head = linear(teacher_width, classes, seed + 1)
     pooled = 3 * torch.randn(20, student_width, generator=torch.manual_seed(seed))
     with torch.no_grad():
@@ -74,9 +74,11 @@ def test_who_holds_and_who_trains_the_head():
 
 def test_fit_finds_the_map_that_is_there():
     rng = np.random.default_rng(0)
-    pooled, truth = rng.normal(size=(200, 8)), rng.normal(size=(5, 8))
-    fitted = fit_projector(pooled.astype(np.float32), (pooled @ truth.T).astype(np.float32))
-    np.testing.assert_allclose(fitted, truth, atol=0.02)
+    pooled, truth, offset = rng.normal(3, 1, (200, 8)), rng.normal(size=(5, 8)), rng.normal(size=5)
+    features = pooled @ truth.T + offset
+    weight, bias = fit_projector(pooled.astype(np.float32), features.astype(np.float32))
+    np.testing.assert_allclose(weight, truth, atol=0.02)
+    np.testing.assert_allclose(pooled @ weight.T + bias, features, atol=0.05)
 
 
 def test_pooling_many_is_pooling_each():
