@@ -22,7 +22,14 @@ import typer
 from rich.console import Console
 
 from models.errors import PocketfleetError
-from simulation.commands import data_verbs, doctor, encoder_verbs, run_verbs, world_verbs
+from simulation.commands import (
+    data_verbs,
+    doctor,
+    encoder_verbs,
+    run_verbs,
+    sharing_verbs,
+    world_verbs,
+)
 
 app = typer.Typer(
     name="pocketfleet",
@@ -39,6 +46,8 @@ app.command()(run_verbs.quickstart)
 app.add_typer(data_verbs.app, name="data")
 app.command()(run_verbs.compress)
 app.command()(encoder_verbs.distill)
+app.command()(sharing_verbs.elastic)
+app.command()(sharing_verbs.scenarios)
 app.command()(encoder_verbs.encode)
 app.add_typer(world_verbs.app, name="world")
 app.command()(run_verbs.simulate)

@@ -107,7 +107,7 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
     """
     tree = _read(preset, seen=())
     for override in overrides:
-        _put(tree, override)
+        put_override(tree, override)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -166,8 +166,12 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _put(tree: dict[str, Any], override: str) -> None:
-    """Write one "section.key=value" into the tree."""
+def put_override(tree: dict[str, Any], override: str) -> None:
+    """Write one "section.key=value" into a tree of settings.
+
+    Raises:
+        SettingsError: if it is of another form, or a section on the way is a value.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise SettingsError(f"--set wants section.key=value, got '{override}'")

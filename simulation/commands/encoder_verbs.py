@@ -119,11 +119,12 @@ def encode(
 
       pocketfleet encode runs/rt/bundle "a fine film with a weak end" --json
     """
-    from models.bundle import EncoderBundle
+    from models.bundle import LARGEST_BUNDLE_BYTES, EncoderBundle
     from models.classifier import labels_of
 
     voice = Voice(machine)
-    if labels_of(EncoderBundle.open(bundle).manifest["origin"]):
+    # The largest size of an elastic family too: nothing is installed here, only looked at.
+    if labels_of(EncoderBundle.open(bundle, LARGEST_BUNDLE_BYTES).manifest["origin"]):
         _classify(voice, bundle, texts)
     else:
         _nearest(voice, bundle, texts, among, top)
@@ -147,9 +148,10 @@ def _classify(voice: Voice, bundle: Path, texts: list[str]) -> None:
 
 
 def _nearest(voice: Voice, bundle: Path, texts: list[str], among: Path | None, top: int) -> None:
+    from models.bundle import LARGEST_BUNDLE_BYTES
     from models.encoder import Encoder
 
-    encoder = Encoder.load(bundle)
+    encoder = Encoder.load(bundle, budget_bytes=LARGEST_BUNDLE_BYTES)
     vectors = encoder.encode(texts)
     others = texts if among is None else _lines(among)
     scores = vectors @ (vectors if among is None else encoder.encode(others)).T

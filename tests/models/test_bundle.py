@@ -6,6 +6,7 @@ from models.bundle import (
     CONTENT_FILES,
     ENCODER_BUDGET_BYTES,
     GRAPH,
+    LARGEST_BUNDLE_BYTES,
     MANIFEST,
     TOKENIZER,
     VOCABULARY,
@@ -155,6 +156,16 @@ def test_an_oversized_bundle_is_not_opened(tmp_path):
     write(tmp_path / "b", files=large, budget_bytes=2 * ENCODER_BUDGET_BYTES)
     with pytest.raises(BudgetError, match="over its budget of 1,910,000"):
         EncoderBundle.open(tmp_path / "b")
+
+
+def test_a_larger_bundle_is_opened_for_those_who_ask(tmp_path):
+    large = {**FILES, VOCABULARY: b"v" * ENCODER_BUDGET_BYTES}
+    written = write(tmp_path / "b", files=large, budget_bytes=LARGEST_BUNDLE_BYTES)
+    assert EncoderBundle.open(tmp_path / "b", LARGEST_BUNDLE_BYTES) == written
+    with pytest.raises(BudgetError, match="1 over its budget"):
+        EncoderBundle.open(tmp_path / "b", written.num_bytes - 1)
+    # An ordinary one may take its place.
+    assert write(tmp_path / "b").num_bytes < ENCODER_BUDGET_BYTES
 
 
 def test_parts_must_add_up(tmp_path):

@@ -23,19 +23,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from models.bundle import LARGEST_BUNDLE_BYTES, EncoderBundle
 from models.compression.elastic.elastic_student import (
     ElasticSettings,
-    ElasticSize,
     ElasticStudent,
-    ElasticTrainingSettings,
-    check_nesting,
     slice_student,
 )
 from models.compression.elastic.elastic_training import ElasticLessons, train_elastic
 from models.compression.elastic.elastic_warm_start import start_elastic
+from models.compression.elastic.family_settings import FamilySettings, check_family
 from models.compression.elastic.nested_words import nesting_order, size_for_budget
 from models.compression.neighbours import neighbour_agreement
 from models.compression.pipeline import (
@@ -60,9 +58,8 @@ from models.compression.pruning.hard_pruning import (
     word_scores,
 )
 from models.compression.pruning.vocabulary import Vocabulary
-from models.compression.quantization.few_bits import check_plan
 from models.compression.report import StageClock
-from models.compression.student import Student, StudentSettings
+from models.compression.student import Student
 from models.compression.teacher.corpus import Corpus
 from models.compression.teacher.text_teacher import TextTeacher
 from models.encoder import Encoder
@@ -78,60 +75,6 @@ NEIGHBOURS = 10
 
 _SPLIT_TEXTS = 10_000
 """Texts that are split at a time: what a tokenizer returns is far larger than the pieces."""
-
-_ANY_WORDS = 100
-"""Stands for a size's number of words where only its shape is checked."""
-
-
-class SizeSettings(BaseModel, extra="forbid", frozen=True):
-    """One size of a family, before its words are counted out."""
-
-    name: str = Field(description="for tables and folders", pattern=r"^[A-Za-z0-9][\w.-]*$")
-    budget_bytes: int = Field(
-        description="most bytes of its whole bundle", ge=10_000, le=LARGEST_BUNDLE_BYTES
-    )
-    student: StudentSettings
-
-
-class FamilySettings(BaseModel, extra="forbid", frozen=True):
-    """The sizes of a family, and how they learn together."""
-
-    sizes: tuple[SizeSettings, ...] = Field(description="smallest first", min_length=2)
-    start_texts: int = Field(
-        description="most texts that the warm start is fitted to, spread over all", ge=2
-    )
-    training: ElasticTrainingSettings
-
-    @model_validator(mode="after")
-    def _sizes_nest(self) -> "FamilySettings":
-        check_nesting(
-            [ElasticSize(name=s.name, words=_ANY_WORDS, student=s.student) for s in self.sizes]
-        )
-        return self
-
-    def of_size(self, place: int, base: CompressionSettings) -> CompressionSettings:
-        """Return what an ordinary compression of one size would be told.
-
-        The budget may be above that of an ordinary encoder, up to `LARGEST_BUNDLE_BYTES`.
-
-        Args:
-            place: in `sizes`.
-            base: texts, teacher, pruning, warm start, losses, bits and polish.
-        """
-        size, ours = self.sizes[place], self.training
-        alike = ("steps", "batch_size", "learning_rate", "word_rate_share", "warmup_share")
-        learning = {
-            name: getattr(ours, name)
-            for name in (*alike, "weight_decay", "checkpoint_every", "device")
-        }
-        # Elastic training knows neither of these two terms.
-        learning |= {"state_weight": 0.0, "word_weight": 0.0}
-        changes = {
-            "budget_bytes": size.budget_bytes,
-            "student": size.student,
-            "pretraining": base.pretraining.model_copy(update=learning),
-        }
-        return base.model_copy(update=changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +169,8 @@ class Family:
         Raises:
             BudgetError: if the bundle does not fit, or rounding broke the student.
         """
-        job, clock = self._job(place, progress), StageClock(progress, SHIPPING_STAGES)
+        job = self._job(place, progress)
+        clock = StageClock(job.progress, SHIPPING_STAGES)
         bundle, _ = ship(clock, job, slice_student(elastic, place), out)
         return self._judge(bundle, place)
 
@@ -241,7 +185,8 @@ class Family:
         Raises:
             BudgetError: if the bundle does not fit, or rounding broke the student.
         """
-        job, clock = self._job(place, progress), StageClock(progress, OWN_STAGES)
+        job = self._job(place, progress)
+        clock = StageClock(job.progress, OWN_STAGES)
         student: Student = clock.run("student", start_student, job)
         clock.run("pretraining", pretrain_student, job, student)
         bundle, _ = ship(clock, job, student, out)
@@ -258,7 +203,7 @@ class Family:
             settings_sha256=self.fingerprint,
             seed=self.seed,
             work=self.work / size.name,
-            progress=progress,
+            progress=lambda what, done, total: progress(f"{size.name}: {what}", done, total),
         )
 
     def _targets(self, place: int) -> np.ndarray:
@@ -285,21 +230,6 @@ class Family:
             neighbours=neighbour_agreement(theirs, vectors, NEIGHBOURS),
             cosine=float((vectors * self._targets(place)[rows]).sum(axis=1).mean()),
         )
-
-
-def check_family(settings: FamilySettings, base: CompressionSettings) -> None:
-    """Raise before anything is read if a family cannot be made.
-
-    Raises:
-        SettingsError: if the words are not the teacher's, or a size's bits cannot be packed.
-    """
-    if base.pruning.criterion == "fresh":
-        raise SettingsError(
-            'compression.pruning.criterion is "fresh", and sizes nest by the worth of the '
-            'teacher\'s words: set it to "attention", "frequency" or "random"'
-        )
-    for place, size in enumerate(settings.sizes):
-        check_plan(size.student, settings.of_size(place, base).plan)
 
 
 def prepare_family(
@@ -406,15 +336,15 @@ def _split(
     largest: CompressionSettings,
     texts: Sequence[str],
     progress: Progress,
-) -> list[list[array[int]]]:
+) -> list[list[Sequence[int]]]:
     """Return per size the pieces of every text, 4 bytes a piece: lists would take gigabytes."""
-    found: list[list[array[int]]] = []
+    found: list[list[Sequence[int]]] = []
     for place, size in enumerate(elastic.sizes):
         progress("splitting the texts for each size", place, len(elastic.sizes))
         settings = largest.model_copy(update={"student": size.student})
         reading = reading_settings(teacher, settings)
         tokenizer = build_tokenizer(words.pieces[: size.words], reading)
-        split: list[array[int]] = []
+        split: list[Sequence[int]] = []
         for first in range(0, len(texts), _SPLIT_TEXTS):
             some = tokenizer.encode_batch_fast(list(texts[first : first + _SPLIT_TEXTS]))
             split += [array("i", encoding.ids) for encoding in some]

@@ -19,6 +19,8 @@ VERBS = [
     ["data", "fetch"],
     ["data", "describe"],
     ["compress"],
+    ["elastic"],
+    ["scenarios"],
     ["world", "build"],
     ["world", "describe"],
     ["simulate"],
