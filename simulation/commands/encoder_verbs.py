@@ -46,6 +46,9 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", help="A TOML file in place of presets/language/english.toml."),
 ]
+Test = Annotated[
+    bool, typer.Option("--test", help="Score the test texts too: once, when all is chosen.")
+]
 
 
 def distill(
@@ -57,13 +60,14 @@ def distill(
     variant: Variant = "usual",
     seed: Seed = 0,
     settings: SettingsFile = None,
+    test: Test = False,
     machine: options.Machine = False,
 ) -> None:
     """Teach the general encoder a task: a classifier of at most 1,910,000 bytes, no torch to run.
 
     The text teacher is fine-tuned on the task (kept in the cache, goes on after a stop), then a
     copy of the general encoder learns from it by cross-distillation. The bundle's graph gives
-    logits, its manifest names the classes; the score on the test texts is printed.
+    logits, its manifest names the classes; its score on the validation texts is printed.
 
     Examples:
 
@@ -79,13 +83,14 @@ def distill(
 
     voice = Voice(machine)
     with voice.progress() as progress:
-        wish = Wish(task, path, start, format_name, variant, seed, settings)
+        wish = Wish(task, path, start, format_name, variant, seed, settings, test)
         made = distil_task(wish, out, cache_folder(), progress)
     table = Table(title=f"{task}: {made['score']}, %")
-    for column in ("", "validation", "test"):
+    parts = ("validation", "test") if test else ("validation",)
+    for column in ("", *parts):
         table.add_column(column, justify="right" if column else "left")
     for name, scores in made["scores"].items():
-        table.add_row(name, *(f"{100 * scores[part]:.1f}" for part in ("validation", "test")))
+        table.add_row(name, *(f"{100 * scores[part]:.1f}" for part in parts))
     voice.show(table)
     voice.show(f"Bundle: {made['bundle']}, {made['num_bytes']:,} bytes")
     voice.result(made)

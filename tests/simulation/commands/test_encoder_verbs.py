@@ -1,5 +1,7 @@
 import json
+import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,11 @@ from models.classifier import Classifier
 from simulation.__main__ import run
 from simulation.data.cache import CACHE_VARIABLE
 from simulation.experiments import task_distillation
-from tests.simulation.experiments.tiny_language import rows, tiny_bench, tiny_tree
+from simulation.experiments.general_students import GeneralStudent
+from simulation.experiments.language_settings import load_language_settings
+from simulation.experiments.task_distillation import Wish
+from tests.models.conftest import save_teacher, tiny_teacher_model
+from tests.simulation.experiments.tiny_language import INTENTS, rows, tiny_bench, tiny_tree
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,100 @@ def test_distill_makes_a_classifier_and_keeps_it(folder, monkeypatch, capsys):
     monkeypatch.setattr(task_distillation, "teach", lambda *_: pytest.fail("taught again"))
     assert distil(folder, monkeypatch) == 0
     assert json.loads(capsys.readouterr().out) == made
+
+
+def test_test_texts_are_scored_only_when_asked_for(folder, monkeypatch, capsys):
+    out, scored = ("--out", str(folder / "tested")), []
+    assert distil(folder, monkeypatch, *out) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert all(set(scores) == {"validation"} for scores in made["scores"].values())
+
+    real = task_distillation.judged_part
+    monkeypatch.setattr(
+        task_distillation, "judged_part", lambda *asked: (scored.append(asked[1]), real(*asked))[1]
+    )
+    monkeypatch.setattr(task_distillation, "teach", lambda *_: pytest.fail("taught again"))
+    assert distil(folder, monkeypatch, *out, "--test") == 0
+    tested = json.loads(capsys.readouterr().out)
+    assert scored == ["test"]
+    assert all(set(scores) == {"validation", "test"} for scores in tested["scores"].values())
+    assert distil(folder, monkeypatch, *out, "--test") == 0
+    assert json.loads(capsys.readouterr().out) == tested
+    assert distil(folder, monkeypatch, *out) == 0
+    assert json.loads(capsys.readouterr().out) == made
+    assert scored == ["test"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda wish, settings, texts: (wish, settings, replace(texts, label_names=("x", "y", "z"))),
+        lambda wish, settings, texts: (wish, settings, replace(texts, test=texts.validation)),
+        lambda wish, settings, texts: (wish, changed(settings, teacher_seed=9), texts),
+        lambda wish, settings, texts: (wish, changed(settings, budget_bytes=90_000), texts),
+        lambda wish, settings, texts: (
+            wish,
+            changed(settings, own=settings.own.model_copy(update={"score": "macro-f1"})),
+            texts,
+        ),
+    ],
+    ids=["names", "test rows", "teacher seed", "budget", "score"],
+)
+def test_a_bundle_is_known_by_all_that_it_depends_on(folder, change):
+    settings = load_language_settings(folder / "settings.toml")
+    start = GeneralStudent.of_bundle(folder / "bundle")
+    wish = Wish("own", folder / "mine.csv", folder / "bundle", "int8", "usual", 0, None)
+    texts = task_distillation.load_texts(wish, settings, folder / "cache")
+    before = task_distillation._digest(wish, settings, texts, start)
+    wish, settings, texts = change(wish, settings, texts)
+    assert task_distillation._digest(wish, settings, texts, start) != before
+
+
+def test_a_bundle_is_known_by_its_teachers_weights(folder, tmp_path, monkeypatch):
+    settings = load_language_settings(folder / "settings.toml")
+    start = GeneralStudent.of_bundle(folder / "bundle")
+    wish = Wish("own", folder / "mine.csv", folder / "bundle", "int8", "usual", 0, None)
+    texts = task_distillation.load_texts(wish, settings, folder / "cache")
+    shutil.copytree(folder / "teacher", tmp_path / "teacher")
+    settings = changed(settings, text_teacher=str(tmp_path / "teacher"))
+    before = task_distillation._digest(wish, settings, texts, start)
+    save_teacher(tiny_teacher_model(seed=1), tmp_path / "teacher")
+    assert task_distillation._digest(wish, settings, texts, start) != before
+
+
+def changed(settings, **changes):
+    return settings.model_copy(update=changes)
+
+
+def with_labels(folder, *names):
+    """The same texts, their classes called otherwise; the path of the table."""
+    of = dict(zip(INTENTS, names, strict=True))
+    lines = "".join(f"{text},{of[label]}\n" for text, label in rows(90, 0))
+    path = folder / f"named-{len(lines)}.csv"
+    path.write_text("text,label\n" + lines)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "budget", "message"),
+    [
+        (("a b", "a  b", "c"), None, "class names must be there and differ"),
+        (("a" * 6000, "b" * 6000, "c" * 6000), None, "allowed are 16,384: take shorter names"),
+        (INTENTS, 20_000, "over its budget of 20,000"),
+    ],
+    ids=["twice", "long", "budget"],
+)
+def test_what_cannot_be_written_is_told_before_the_training(
+    folder, monkeypatch, capsys, labels, budget, message
+):
+    monkeypatch.setattr(task_distillation, "teacher_of", lambda *_: pytest.fail("trained"))
+    more = ["--path", str(with_labels(folder, *labels)), "--out", str(folder / "early")]
+    if budget:
+        tree = tiny_tree(folder / "teacher", folder / "bundle") | {"budget_bytes": budget}
+        (folder / "small.toml").write_text(_as_toml(tree))
+        more += ["--settings", str(folder / "small.toml"), "--format", "fp32"]
+    assert distil(folder, monkeypatch, *more) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_no_bundle_is_not_replaced_and_costs_no_training(folder, monkeypatch, capsys):

