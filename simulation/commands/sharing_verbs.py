@@ -8,7 +8,7 @@ from rich.table import Table
 
 from simulation.commands import options
 from simulation.commands.console import Voice, command_line
-from simulation.commands.encoder_verbs import GENERAL
+from simulation.commands.encoder_verbs import GENERAL, Test
 from simulation.data.cache import cache_folder
 from simulation.run_folder import running
 
@@ -118,6 +118,7 @@ def scenarios(
     out: ScenariosOut = Path("runs/scenarios"),
     clinc150: Clinc = None,
     path: OwnTexts = None,
+    test: Test = False,
     settings_file: ScenariosFile = None,
     overrides: ScenariosOverrides = None,
     machine: options.Machine = False,
@@ -125,8 +126,8 @@ def scenarios(
     """Put two tasks on one frozen encoder: intent recognition and recommendation.
 
     Each is a file of some kilobytes, adapters and a head; the encoder is loaded once for both.
-    Intents are scored on their test texts, recommendations by the validation item of the run, warm
-    items and cold ones, each with and without adapters.
+    Intents are scored on their validation texts, recommendations by the validation item of the run,
+    warm items and cold ones, each with and without adapters.
 
     Examples:
 
@@ -141,7 +142,7 @@ def scenarios(
     from simulation.experiments.two_scenarios import Wish, load_scenarios, make_scenarios
 
     voice = Voice(machine)
-    wish = Wish(encoder, run_folder, clinc150, path, settings_file, tuple(overrides or ()))
+    wish = Wish(encoder, run_folder, clinc150, path, settings_file, tuple(overrides or ()), test)
     plan, settings = load_scenarios(wish)
     with running(out, "scenarios", settings, command_line()) as run, voice.progress() as progress:
         made = make_scenarios(wish, plan, settings, run.path, cache_folder(), progress)
@@ -157,10 +158,11 @@ def scenarios(
 def _intent_table(intent: dict[str, Any]) -> Table:
     """Bytes and scores of intent recognition."""
     table = Table(title=f"Intents, {intent['set']}: {intent['score']}, %")
-    for column in ("", "bytes", "validation", "test"):
+    parts = list(intent["arms"][0]["scores"])
+    for column in ("", "bytes", *parts):
         table.add_column(column, justify="right" if column else "left")
     for row in intent["arms"]:
-        scores = (f"{100 * row['scores'][part]:.1f}" for part in ("validation", "test"))
+        scores = (f"{100 * row['scores'][part]:.1f}" for part in parts)
         table.add_row(row["arm"], f"{row['num_bytes']:,}", *scores)
     return table
 

@@ -16,7 +16,7 @@ out of training, and their scenario has never met them.
 asked as a phone asks them, from their files, a text a request.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,18 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from models.bundle import GRAPH, EncoderBundle
-from models.compression.scenarios.scenario_bundle import write_scenario_bundle
+from models.bundle import EncoderBundle
 from models.compression.scenarios.scenario_training import (
-    Objective,
     ScenarioSettings,
-    build_scenario,
     classification,
     likeness,
-    train_scenario,
 )
 from models.compression.tasks.task import Score, score_of
-from models.compression.tasks.task_head import split_texts
 from models.compression.threads import fixed_threads
 from models.errors import DataError, SettingsError
 from models.files import write_json, write_whole
 from models.progress import Progress, silent
 from models.recommender import item_vectors
-from models.scenarios_serving import ScenarioEncoder
 from models.text_space import TextSpace
 from server.server_teacher import CentralModel
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, load_labelled
@@ -55,7 +49,7 @@ from simulation.experiments.encoder_comparison import (
     catalogue_of,
     judge,
 )
-from simulation.experiments.general_students import GeneralStudent
+from simulation.experiments.frozen_encoder import FrozenEncoder
 from simulation.experiments.language_settings import OWN, load_language_settings
 from simulation.experiments.materials import prepare_data
 from simulation.experiments.plans import load_plan
@@ -69,9 +63,6 @@ INTENT, RECOMMENDATION = "intent", "recommendation"
 
 PLAIN, HEAD, ADAPTED = "encoder", "head", "adapters + head"
 """The frozen encoder's own vectors; what a head reads out of it; what adapters and a head do."""
-
-_REQUESTS = 200
-"""Requests between two words on how far it is."""
 
 
 class ScenariosPlan(BaseModel, extra="forbid", frozen=True):
@@ -96,6 +87,7 @@ class Wish:
         path: a table of the user's own labelled texts, or None.
         settings: a TOML file; the product's when None.
         overrides: each "section.key=value", of the plan or of the run.
+        test: whether the test texts of the intents are looked at, once all is chosen.
     """
 
     encoder: Path
@@ -104,6 +96,7 @@ class Wish:
     path: Path | None
     settings: Path | None
     overrides: tuple[str, ...]
+    test: bool = False
 
 
 def load_scenarios(wish: Wish) -> tuple[ScenariosPlan, Settings]:
@@ -151,7 +144,7 @@ def make_scenarios(
     (out / REPORT).unlink(missing_ok=True)  # a report never stands beside other files
     with fixed_threads(plan.threads):
         frozen = FrozenEncoder.of_bundle(wish.encoder, out / BUNDLE)
-        intent, intent_file = learn_intents(frozen, labelled, score, plan, progress)
+        intent, intent_file = learn_intents(frozen, labelled, score, plan, wish.test, progress)
         catalogue = catalogue_of(parts)
         warm = warm_task(parts)
         cold = cold_task(parts, plan.cold_share, settings.recommender.max_history, settings.seed)
@@ -197,98 +190,28 @@ def load_intents(wish: Wish, cache: Path) -> tuple[LabelledTexts, Score]:
     return load_labelled(CLINC150, cache, wish.clinc150), score
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One training of a scenario, as the phone loads it.
-
-    Attributes:
-        content: the scenario file.
-        answer: maps texts to answers (n, answers) float32, a text a request.
-    """
-
-    content: bytes
-    answer: Callable[[Sequence[str]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class FrozenEncoder:
-    """The encoder under all scenarios: in torch to learn on, in onnxruntime to be asked.
-
-    Attributes:
-        general: the student and its words.
-        bundle: takes adapters.
-        phone: runs the bundle.
-    """
-
-    general: GeneralStudent
-    bundle: EncoderBundle
-    phone: ScenarioEncoder
-
-    @classmethod
-    def of_bundle(cls, start: Path, out: Path) -> "FrozenEncoder":
-        """Write the bundle that takes adapters, and load it.
-
-        Raises:
-            DataError: if `start` is no bundle of a general encoder.
-            BudgetError: if there is no room left for the adapters' inputs.
-        """
-        bundle = write_scenario_bundle(start, out)
-        return cls(GeneralStudent.of_bundle(start), bundle, ScenarioEncoder.load(out))
-
-    def learn(
-        self,
-        name: str,
-        texts: Sequence[str],
-        objective: Objective,
-        answers: int,
-        settings: ScenarioSettings,
-        labels: Sequence[str],
-        seed: int,
-        progress: Progress,
-    ) -> Candidate:
-        """Train a scenario on some texts and load its file."""
-        general, student = self.general, self.general.student
-        ids = split_texts(general.tokenizer, texts, general.reading.max_tokens)
-        scenario = build_scenario(student, settings, answers, seed)
-
-        def say(_what: str, done: int, total: int) -> None:
-            progress(f"training {name}", done, total)
-
-        train_scenario(student, scenario, ids, objective, settings, seed, say)
-        graph = str(self.bundle.manifest["files"][GRAPH]["sha256"])
-        content = scenario.weights(graph, labels).to_bytes()
-        self.phone.add_scenario(name, content)
-
-        def answer(asked: Sequence[str]) -> NDArray[np.float32]:
-            rows = []
-            for first in range(0, len(asked), _REQUESTS):
-                progress(f"asking {name}", first, len(asked))
-                rows.append(self.phone.answer(name, asked[first : first + _REQUESTS]))
-            progress(f"asking {name}", len(asked), len(asked))
-            return np.concatenate(rows)
-
-        return Candidate(content, answer)
-
-
 def learn_intents(
     frozen: FrozenEncoder,
     labelled: LabelledTexts,
     score: Score,
     plan: ScenariosPlan,
+    test: bool,
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], bytes]:
     """Train intent recognition with and without adapters.
 
     Args:
         frozen: the encoder.
-        labelled: texts and their classes; the test part is asked, never learnt from.
+        labelled: texts and their classes; the training part alone is learnt from.
         score: the figure.
         plan: how.
+        test: whether the test part is asked beside the validation part.
         progress: told about everything.
 
     Returns:
         scores and bytes by arm, and the file of the scenario with adapters.
     """
+    parts = {"validation": labelled.validation} | ({"test": labelled.test} if test else {})
     arms: list[dict[str, Any]] = []
     content = b""
     for arm, settings in _with_and_without(plan.intent).items():
@@ -303,7 +226,7 @@ def learn_intents(
             progress,
         )
         scores = {}
-        for part, asked in (("validation", labelled.validation), ("test", labelled.test)):
+        for part, asked in parts.items():
             chosen = made.answer(asked.texts).argmax(axis=1)
             scores[part] = score_of(score, asked.labels, chosen, len(labelled.label_names))
         content = made.content

@@ -12,7 +12,7 @@ from models.errors import DataError, SettingsError
 from models.scenarios_serving import ScenarioEncoder
 from simulation.__main__ import run
 from simulation.data.cache import CACHE_VARIABLE
-from simulation.experiments import two_scenarios
+from simulation.experiments.frozen_encoder import FrozenEncoder
 from simulation.experiments.two_scenarios import Wish, load_intents, load_scenarios
 from simulation.run_folder import running
 from simulation.settings import load_settings
@@ -25,6 +25,7 @@ from tests.simulation.experiments.tiny_language import (
 )
 
 QUICK = ("intent.epochs=25", "intent.learning_rate=0.02", "recommendation.epochs=8", "threads=1")
+GENERAL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "ei-bert-en"
 TEXTS = ["love story", "crime in the city", "the old ship"]
 
 
@@ -47,7 +48,7 @@ def folder(tmp_path_factory):
     (folder / "mine.csv").write_text("text,label\n" + lines)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
-        assert run(words_of(folder)) == 0
+        assert run(words_of(folder, "--test")) == 0
     return folder
 
 
@@ -103,6 +104,15 @@ def test_scores_are_those_of_the_shipped_file(folder):
     assert report_of(folder)["intent"]["arms"][1]["scores"]["test"] == right
 
 
+def test_test_texts_are_scored_on_demand_alone(folder, monkeypatch, capsys):
+    assert list(report_of(folder)["intent"]["arms"][0]["scores"]) == ["test", "validation"]
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder / "cache"))
+    out = str(folder / "untested")
+    assert run(words_of(folder, "--json", "--out", out, "--set", "intent.epochs=1")) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [list(row["scores"]) for row in made["intent"]["arms"]] == [["validation"]] * 2
+
+
 def test_the_recommender_is_judged_by_the_validation_item(folder):
     wish = Wish(folder / "bundle", folder / "run", None, None, None, ("central.epochs=2",))
     plan, settings = load_scenarios(wish)
@@ -119,8 +129,8 @@ def test_a_cold_scenario_has_not_met_the_cold_items(folder, monkeypatch):
         learnt[name] = set(texts)
         return whole(self, name, texts, *rest)
 
-    whole = two_scenarios.FrozenEncoder.learn
-    monkeypatch.setattr(two_scenarios.FrozenEncoder, "learn", spy)
+    whole = FrozenEncoder.learn
+    monkeypatch.setattr(FrozenEncoder, "learn", spy)
     monkeypatch.setenv(CACHE_VARIABLE, str(folder / "cache"))
     assert run(words_of(folder, "--out", str(folder / "again"), "--set", "cold_share=0.3")) == 0
     warm, cold = (learnt[f"recommendation, {task}, adapters + head"] for task in ("warm", "cold"))
@@ -172,7 +182,13 @@ def test_what_cannot_be_made_is_one_clear_line(
 
 def test_a_bundle_that_takes_adapters_is_no_start(folder, tmp_path):
     with pytest.raises(DataError, match="takes adapters already"):
-        two_scenarios.FrozenEncoder.of_bundle(folder / "out" / "bundle", tmp_path / "bundle")
+        FrozenEncoder.of_bundle(folder / "out" / "bundle", tmp_path / "bundle")
+
+
+def test_the_committed_encoder_has_room_for_the_inputs(tmp_path):
+    frozen = FrozenEncoder.of_bundle(GENERAL, tmp_path / "bundle")
+    texts = ["heist film", "wild flowers"]
+    assert np.array_equal(frozen.phone.encode(texts), Encoder.load(GENERAL).encode(texts))
 
 
 def test_the_products_plan_is_whole(folder):
