@@ -21,9 +21,9 @@ from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.experiments.general_students import GeneralStudent
 from simulation.experiments.held_back_texts import held_back_prose
-from simulation.experiments.language_cells import cells_of, results_in
-from simulation.experiments.language_tables import ablation_table, markdown
-from simulation.experiments.language_tasks import fill_cells
+from simulation.experiments.language_cells import cells_of
+from simulation.experiments.language_tables import ablation_table, left_out_note, markdown
+from simulation.experiments.language_tasks import current_results, fill_cells
 
 SETS = ["clinc150", "rt-snippets"]
 SEEDS = [0, 1, 2]
@@ -56,7 +56,9 @@ def main() -> None:
     print(describe_machine())
     print(f"{given.split} split, scores in %, mean ± standard deviation over seeds\n")
     settings = bench.settings.model_copy(update={"ablations": tuple(rows)})
-    print(ablation_table(results_in(given.results, given.split), settings, sets))
+    shown, left_out = current_results(bench, given.results, given.split, sets)
+    print(ablation_table(shown, settings, sets))
+    print(left_out_note(left_out))
 
 
 def print_sensitivity(folder: Path) -> None:

@@ -1,19 +1,20 @@
 """Draw docs/frontier.svg: quality against bytes, from the results of the language tasks.
 
-    python -m benchmarks.frontier --split test
+    python -m benchmarks.frontier --clinc150 PATH/data_full.json --split test
 
 A dot is an encoder in a format: the mean score over the sets (all must be there), and the bytes of
 its largest bundle. The line joins what nothing smaller beats: the frontier.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulation.experiments.language_cells import RESULTS, CellResult, results_in
-from simulation.experiments.language_settings import USUAL, load_language_settings
-from simulation.experiments.language_tables import mean_of, scores_of
+from benchmarks.language_understanding import options, prepare
+from simulation.experiments.language_cells import CellResult
+from simulation.experiments.language_settings import USUAL
+from simulation.experiments.language_tables import left_out_note, mean_of, scores_of
+from simulation.experiments.language_tasks import current_results
 
 BUDGET_BYTES = 1_910_000
 OURS, OTHERS = "#1f7a5c", "#3f5fc4"
@@ -35,19 +36,18 @@ class Dot:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--sets", nargs="+")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = options()
+    parser.set_defaults(split="test", table=True)
     parser.add_argument("--out", type=Path, default=Path("docs/frontier.svg"))
     given = parser.parse_args()
-    settings = load_language_settings()
-    results = results_in(given.results, given.split)
-    found = dots(results, settings.columns, given.sets or list(settings.sets))
+    bench, sets = prepare(given, [])
+    results, left_out = current_results(bench, given.results, given.split, sets)
+    found = dots(results, bench.settings.columns, sets)
     draw(found, given.out)
     for dot in sorted(found, key=lambda dot: dot.num_bytes):
         mark = "*" if dot in frontier(found) else " "
         print(f"{mark} {dot.num_bytes:>12,} bytes  {dot.score:5.1f} %  {dot.name}")
+    print(left_out_note(left_out))
 
 
 def dots(results: Sequence[CellResult], columns: dict[str, str], sets: Sequence[str]) -> list[Dot]:
@@ -56,8 +56,12 @@ def dots(results: Sequence[CellResult], columns: dict[str, str], sets: Sequence[
     for title, text in columns.items():
         arm, _, kind = text.partition(":")
         score = mean_of([scores_of(results, name, arm, USUAL, kind) for name in sets])
-        if score is not None:
-            own = [r.num_bytes[kind] for r in results if r.arm == arm and r.variant == USUAL]
+        own = [
+            r.num_bytes[kind]
+            for r in results
+            if (r.arm, r.variant) == (arm, USUAL) and kind in r.num_bytes
+        ]
+        if score is not None and own:
             found.append(Dot(title, max(own), score))
     return found
 

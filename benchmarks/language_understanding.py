@@ -7,7 +7,8 @@ Every set is learnt by the fine-tuned teacher, by EI-BERT (in each format), by a
 BERT-Tiny's type, by a static one, and by TF-IDF with logistic regression: one file per training in
 benchmarks/results/language. What is there already is not made again, so a run that was killed goes
 on, and several of these commands may run side by side. `--split validation` (the default) is for
-choices; `--split test` looks at the test texts once, with the settings that were chosen.
+choices; `--split test` looks at the test texts once, with the settings that were chosen. The table
+has only what today's settings, texts, teacher and starts would give again, and says what it lacks.
 """
 
 import argparse
@@ -16,10 +17,10 @@ from pathlib import Path
 from benchmarks.machine import describe_machine
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
-from simulation.experiments.language_cells import RESULTS, cells_of, results_in
+from simulation.experiments.language_cells import RESULTS, cells_of
 from simulation.experiments.language_settings import load_language_settings
-from simulation.experiments.language_tables import quality_table
-from simulation.experiments.language_tasks import Workbench, fill_cells
+from simulation.experiments.language_tables import left_out_note, quality_table
+from simulation.experiments.language_tasks import Workbench, current_results, fill_cells
 
 
 def options() -> argparse.ArgumentParser:
@@ -62,7 +63,9 @@ def main() -> None:
             fill_cells(bench, cells, given.results)
     print(describe_machine())
     print(f"{given.split} split, scores in %\n")
-    print(quality_table(results_in(given.results, given.split), bench.settings, sets))
+    shown, left_out = current_results(bench, given.results, given.split, sets)
+    print(quality_table(shown, bench.settings, sets))
+    print(left_out_note(left_out))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_from_bytes
+from simulation.data.pretraining_text import TEXT_SOURCES
+from simulation.data.teachers import teacher_sha256
 from simulation.experiments.language_settings import StartSettings
 from simulation.experiments.materials import encoder_corpus, find_teacher
 from simulation.settings import Settings, load_settings
@@ -79,12 +81,22 @@ class GeneralStudent:
         return GeneralStudent(made.eval(), self.pieces, self.reading, f"fresh-{self.fingerprint}")
 
 
-def find_start(start: StartSettings, cache: Path, progress: Progress = silent) -> Path:
+def find_start(
+    start: StartSettings, cache: Path, progress: Progress = silent, *, make: bool = True
+) -> Path:
     """Return the bundle folder of a start, compressed first if need be.
 
+    Args:
+        start: a bundle or a recipe.
+        cache: folder of downloads and compressed starts.
+        progress: told about everything.
+        make: whether a recipe may be compressed now, which can take hours.
+
     Raises:
-        DataError: if a ready bundle is not there.
+        DataError: if a ready bundle is not there, a recipe is not compressed yet and may not be,
+            or its teacher or texts cannot be had.
         SettingsError: if a recipe is wrong, or one of a catalogue.
+        BudgetError: if what a recipe gives does not fit into its budget.
     """
     if start.bundle:
         if not Path(start.bundle).is_dir():
@@ -93,23 +105,42 @@ def find_start(start: StartSettings, cache: Path, progress: Progress = silent) -
                 "name another one"
             )
         return Path(start.bundle)
-    return _compressed(load_settings(start.preset, start.overrides), cache, progress)
+    settings = load_settings(start.preset, start.overrides)
+    folder = _folder(settings, cache)
+    return _compressed(settings, folder, cache, progress, make)
 
 
-def open_start(start: StartSettings, cache: Path, progress: Progress = silent) -> GeneralStudent:
-    """Return a start's student; fresh weights are drawn by seed 0, the words are those learnt."""
-    found = GeneralStudent.of_bundle(find_start(start, cache, progress))
+def open_start(
+    start: StartSettings, cache: Path, progress: Progress = silent, *, make: bool = True
+) -> GeneralStudent:
+    """Return a start's student; fresh weights are drawn by seed 0, the words are those learnt.
+
+    Raises:
+        DataError: as `find_start`.
+        SettingsError: as `find_start`.
+        BudgetError: as `find_start`.
+    """
+    found = GeneralStudent.of_bundle(find_start(start, cache, progress, make=make))
     return found.with_fresh_weights(0) if start.fresh_weights else found
 
 
-def _compressed(settings: Settings, cache: Path, progress: Progress) -> Path:
+def _folder(settings: Settings, cache: Path) -> Path:
     if settings.text.corpus != "general":
         raise SettingsError(
             'a start needs text.corpus = "general": an encoder of one catalogue is no general one'
         )
-    folder = cache / "general-students" / _address(settings)
-    with alone_in(folder):
+    return cache / "general-students" / _address(settings)
+
+
+def _compressed(
+    settings: Settings, folder: Path, cache: Path, progress: Progress, make: bool
+) -> Path:
+    if not make:
         if not (folder / REPORT).is_file():  # written last
+            raise DataError("the start is not compressed yet: make its cells first")
+        return folder / BUNDLE
+    with alone_in(folder):
+        if not (folder / REPORT).is_file():
             compress(
                 find_teacher(settings, cache, progress),
                 encoder_corpus(settings, [], cache, progress),
@@ -124,9 +155,15 @@ def _compressed(settings: Settings, cache: Path, progress: Progress) -> Path:
 
 
 def _address(settings: Settings) -> str:
-    """Return a name for all that the bundle depends on, but for the code."""
+    """Return a name for all that the bundle depends on, but for the code.
+
+    Reading all texts takes a minute, so the pinned hashes of their sources stand for them.
+    """
+    pinned = [(source.name, source.pinned) for source in TEXT_SOURCES]
     parts = {
         "text": settings.text.model_dump(mode="json"),
+        "texts": [[name, wheel.package, wheel.version, wheel.sha256] for name, wheel in pinned],
+        "teacher": teacher_sha256(settings.text.teacher),
         "compression": settings.compression.model_dump(mode="json"),
         "seed": settings.seed,
     }

@@ -104,6 +104,19 @@ def cells_of(
     return list(dict.fromkeys(once))
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A result that is not shown beside others.
+
+    Attributes:
+        result: it.
+        why: in words.
+    """
+
+    result: CellResult
+    why: str
+
+
 def read_result(path: Path) -> CellResult:
     """Read a cell's file.
 

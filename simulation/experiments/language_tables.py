@@ -12,10 +12,11 @@ left out for one seed. What is missing is a dash, never a guess.
 import statistics
 from collections.abc import Sequence
 
-from simulation.experiments.language_cells import CellResult
+from simulation.experiments.language_cells import CellResult, LeftOut
 from simulation.experiments.language_settings import USUAL, LanguageSettings
 
 MISSING = "-"
+_NAMES_SHOWN = 3
 
 
 def scores_of(
@@ -72,6 +73,25 @@ def ablation_table(
                 rows.append([row.title, *cells, num_bytes])
         parts.append(markdown(rows))
     return "\n\n".join(parts)
+
+
+def left_out_note(left_out: Sequence[LeftOut]) -> str:
+    """Say how many results are not in a table, and why; nothing where all are.
+
+    >>> left_out_note([])
+    ''
+    """
+    reasons: dict[str, list[str]] = {}
+    for one in left_out:
+        cell = one.result
+        name = f"{cell.set_name}/{cell.arm}--{cell.variant}--{cell.seed}"
+        reasons.setdefault(one.why, []).append(name)
+    lines = [f"Results left out: {len(left_out)}"] if left_out else []
+    for why, names in reasons.items():
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        more = ", ..." if len(names) > _NAMES_SHOWN else ""
+        lines.append(f"- {len(names)} ({shown}{more}): {why}")
+    return "\n".join(lines)
 
 
 def mean_of(found: Sequence[Sequence[float]]) -> float | None:

@@ -28,20 +28,23 @@ from models.compression.tasks.task import Examples, Task, score_of
 from models.compression.tasks.task_head import split_texts
 from models.compression.tasks.task_polish import polish_task
 from models.compression.tasks.task_teacher import TaskTeacher, fine_tune
+from models.errors import PocketfleetError
 from models.progress import Progress, silent
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, Split, load_labelled
-from simulation.data.teachers import MINILM_NAME, teacher_folder
+from simulation.data.teachers import MINILM_NAME, teacher_folder, teacher_sha256
 from simulation.experiments.general_students import GeneralStudent, open_start
 from simulation.experiments.language_cells import (
     TEACHER,
     TF_IDF,
     Cell,
     CellResult,
+    LeftOut,
     SplitName,
     digest_of,
     is_made,
     mine_alone,
     read_result,
+    results_in,
     write_result,
 )
 from simulation.experiments.language_settings import LanguageSettings
@@ -50,6 +53,7 @@ from simulation.experiments.text_baselines import fit_tf_idf
 from simulation.run_folder import git_commit, versions
 
 FP32 = "fp32"
+OUTDATED = "made with other settings, texts, teacher or start than today's"
 _FLOAT32_BYTES = 4
 Thing = TypeVar("Thing")
 
@@ -70,6 +74,7 @@ class Workbench:
     clinc150: Path | None = None
     progress: Progress = silent
     _last: dict[str, tuple[str, object]] = field(default_factory=dict)
+    _hashes: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def labelled(self, set_name: str) -> LabelledTexts:
         """A labelled set, its training rows cut to the limit."""
@@ -114,30 +119,74 @@ class Workbench:
             self.progress,
         )
 
-    def digest(self, cell: Cell) -> str:
-        """The hash of all that a cell's result depends on, but for the code."""
+    def digest(self, cell: Cell, *, make: bool = True) -> str:
+        """Return the hash of all that a cell's result depends on, but for the code.
+
+        Args:
+            cell: whose.
+            make: whether its start is compressed if it is not there.
+
+        Raises:
+            DataError: if the set, the teacher's files or the start cannot be read.
+            SettingsError: if the settings do not know the cell's set, arm or variant.
+        """
         settings, of_set = self.settings, self.settings.of_set(cell.set_name)
         parts: dict[str, object] = {
             "cell": [cell.set_name, cell.arm, cell.variant, cell.seed, cell.split],
             "set": [of_set.score, of_set.train_limit],
         }
-        if cell.arm == TF_IDF:
-            return digest_of(parts | {"tf-idf": settings.tf_idf.model_dump()})
-        parts["teacher"] = [
-            settings.text_teacher,
-            settings.teacher_seed,
-            settings.threads,
-            settings.teacher(cell.set_name).model_dump(),
-        ]
         if cell.is_student:
             names = settings.formats_of(cell.arm, cell.variant)
             bits = {name: settings.formats[name].model_dump() for name in names}
             learning = settings.cross_distillation(cell.set_name, cell.arm, cell.variant)
-            parts["student"] = [self.start(cell.arm).fingerprint, settings.budget_bytes, bits]
+            fingerprint = self._fingerprint(cell.arm, make)
+            parts["student"] = [fingerprint, settings.budget_bytes, bits]
             parts["learning"] = learning.model_dump()
             parts["polish"] = settings.task.polish.model_dump()
             parts["augmentation"] = settings.augmentation(cell.set_name).model_dump()
+        if cell.arm == TF_IDF:
+            parts["tf-idf"] = settings.tf_idf.model_dump()
+        else:
+            parts["teacher"] = [
+                settings.text_teacher,
+                self._hashed(("teacher",), lambda: teacher_sha256(settings.text_teacher)),
+                settings.teacher_seed,
+                settings.threads,
+                settings.teacher(cell.set_name).model_dump(),
+            ]
+        parts["texts"] = self._texts_sha256(cell.set_name, cell.split)
         return digest_of(parts)
+
+    def _texts_sha256(self, set_name: str, split: SplitName) -> list[str]:
+        """Hashes of the texts that a cell sees: of test texts only where they are judged on."""
+
+        def learnt() -> str:
+            found = self.labelled(set_name)
+            parts = (found.train, found.validation)
+            rows = [[part.texts, part.labels.tolist()] for part in parts]
+            return digest_of([found.label_names, rows])
+
+        def test() -> str:
+            found = self.labelled(set_name).test
+            return digest_of([found.texts, found.labels.tolist()])
+
+        hashes = [self._hashed(("learnt", set_name), learnt)]
+        return [*hashes, self._hashed(("test", set_name), test)] if split == "test" else hashes
+
+    def _fingerprint(self, start: str, make: bool) -> str:
+        """The fingerprint of a start's student."""
+
+        def read() -> str:
+            if make:
+                return self.start(start).fingerprint
+            return open_start(self.settings.of_start(start), self.cache, make=False).fingerprint
+
+        return self._hashed(("start", start), read)
+
+    def _hashed(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
+        if key not in self._hashes:
+            self._hashes[key] = make()
+        return self._hashes[key]
 
     def _kept(self, kind: str, name: str, make: Callable[[], Thing]) -> Thing:
         if kind not in self._last or self._last[kind][0] != name:
@@ -148,7 +197,12 @@ class Workbench:
 
 
 def task_of(labelled: LabelledTexts, settings: LanguageSettings) -> Task:
-    """Return what a model learns of a labelled set."""
+    """Return what a model learns of a labelled set.
+
+    Raises:
+        DataError: if the set is no task, see `Task`.
+        SettingsError: if the settings do not know it.
+    """
     return Task(
         name=labelled.name,
         train=Examples(labelled.train.texts, labelled.train.labels),
@@ -161,7 +215,14 @@ def task_of(labelled: LabelledTexts, settings: LanguageSettings) -> Task:
 def teacher_of(
     task: Task, settings: LanguageSettings, cache: Path, progress: Progress = silent
 ) -> TaskTeacher:
-    """Return the text teacher, fine-tuned on a task; a run that was killed goes on."""
+    """Return the text teacher, fine-tuned on a task; a run that was killed goes on.
+
+    Raises:
+        DataError: if the teacher cannot be had, its training goes astray, or a file in the cache
+            is damaged.
+        SettingsError: if the settings do not know the task, or more layers are frozen than there
+            are.
+    """
     name = settings.text_teacher
     source = teacher_folder(cache, progress) if name == MINILM_NAME else name
     fine_tuning, threads = settings.teacher(task.name), settings.threads
@@ -191,6 +252,11 @@ def teach(
         cache: folder of the teacher's features.
         seed: of the training; the texts without labels are the same for all seeds.
         progress: told about every step.
+
+    Raises:
+        DataError: if the teacher has another number of classes, a loss is no longer a finite
+            number, or the cache cannot be written.
+        SettingsError: if the settings do not know the task, start or variant.
     """
     more = augment(task.train.texts, settings.augmentation(task.name), settings.teacher_seed)
     return cross_distil(
@@ -226,6 +292,10 @@ def finish(
         seed: of the polish.
         settings: of all.
         progress: told about every step.
+
+    Raises:
+        SettingsError: if the settings do not know the task, or the bits do not fit the student's
+            shape.
     """
     wanted = settings.formats[format_name]
     plan = wanted.plan(taught.student.settings)
@@ -256,6 +326,42 @@ def fill_cells(bench: Workbench, cells: Iterable[Cell], results: Path) -> list[C
                 write_result(path, make_cell(bench, cell, digest))
         found.append(read_result(path))
     return found
+
+
+def current_results(
+    bench: Workbench, results: Path, split: SplitName, sets: Iterable[str]
+) -> tuple[list[CellResult], list[LeftOut]]:
+    """Return the results that belong into one table: those that would be made just so today.
+
+    No cell, teacher or start is made for it.
+
+    Args:
+        bench: today's settings.
+        results: folder of the results.
+        split: of the results.
+        sets: those of other sets are not looked at.
+
+    Returns:
+        results whose hash is that of today's settings, texts, teacher and start; and the others.
+
+    Raises:
+        DataError: if a result is damaged.
+    """
+    wanted = set(sets)
+    shown: list[CellResult] = []
+    left_out: list[LeftOut] = []
+    for result in results_in(results, split):
+        if result.set_name not in wanted:
+            continue
+        cell = Cell(result.set_name, result.arm, result.variant, result.seed, split)
+        try:
+            if bench.digest(cell, make=False) == result.settings_sha256:
+                shown.append(result)
+                continue
+            left_out.append(LeftOut(result, OUTDATED))
+        except PocketfleetError as error:
+            left_out.append(LeftOut(result, str(error)))
+    return shown, left_out
 
 
 def make_cell(bench: Workbench, cell: Cell, digest: str) -> CellResult:

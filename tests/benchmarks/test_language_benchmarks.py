@@ -55,6 +55,12 @@ def test_a_dot_needs_every_set():
     assert dots(results, columns, ["a", "b"]) == []
 
 
+def test_a_cell_without_the_format_is_no_dot_and_no_error():
+    results = [result("a", num_bytes={"int8": 7}), result("a", seed=1, scores={}, num_bytes={})]
+    assert dots(results, {"ours": "ei-bert:int8"}, ["a"]) == [Dot("ours", 7, 50.0)]
+    assert dots(results[1:], {"ours": "ei-bert:int8"}, ["a"]) == []
+
+
 def test_without_its_path_clinc150_is_left_out():
     given = language_understanding.options().parse_args([])
     _, sets = language_understanding.prepare(given, [])

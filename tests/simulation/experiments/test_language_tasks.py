@@ -1,11 +1,24 @@
+import json
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.errors import BudgetError, DataError
-from simulation.experiments import language_tasks
+from simulation.data.pretraining_text import TEXT_SOURCES
+from simulation.experiments import general_students, language_tasks
 from simulation.experiments.language_cells import TEACHER, TF_IDF, cells_of, results_in
-from simulation.experiments.language_tasks import Workbench, fill_cells
+from simulation.experiments.language_tables import left_out_note
+from simulation.experiments.language_tasks import (
+    OUTDATED,
+    Workbench,
+    current_results,
+    fill_cells,
+)
 from simulation.experiments.task_bundles import ship, write_task_bundle
+from simulation.settings import load_settings
+from tests.models.conftest import save_teacher, tiny_teacher_model
 from tests.simulation.experiments.tiny_language import tiny_bench, write_clinc
 
 CELLS = cells_of(["clinc150"], [TEACHER, TF_IDF, "ei-bert"], [0], "validation")
@@ -53,6 +66,81 @@ def test_a_changed_setting_makes_the_cells_that_it_concerns_anew(folder, filled)
     before = tiny_bench(folder)
     same = [before.digest(cell) == changed.digest(cell) for cell in CELLS]
     assert same == [True, True, False]
+
+
+def test_other_texts_or_names_of_classes_make_a_cell_anew(folder, tmp_path):
+    bench, path = tiny_bench(folder), tmp_path / "data_full.json"
+    content = json.loads((folder / "data_full.json").read_text())
+
+    def same(part, split, row):
+        other = {**content, part: [row, *content[part][1:]]}
+        path.write_text(json.dumps(other))
+        changed = Workbench(bench.settings, bench.cache, path)
+        cells = cells_of(["clinc150"], [TEACHER, TF_IDF, "ei-bert"], [0], split)
+        return [bench.digest(cell) == changed.digest(cell) for cell in cells]
+
+    text, label = content["train"][0]
+    assert same("train", "validation", [text + " more", label]) == [False] * 3
+    assert same("train", "validation", [text, "report_crime"]) == [False] * 3
+    assert same("val", "validation", ["love the ship", "give_love"]) == [False] * 3
+    assert same("test", "validation", ["love the ship", "give_love"]) == [True] * 3
+    assert same("test", "test", ["love the ship", "give_love"]) == [False] * 3
+
+
+def test_texts_are_hashed_once(folder, monkeypatch):
+    bench = tiny_bench(folder)
+    before = bench.digest(CELLS[2])
+    monkeypatch.setattr(Workbench, "labelled", lambda *_: pytest.fail("read again"))
+    assert bench.digest(CELLS[2]) == before
+
+
+def test_another_teacher_in_the_same_folder_makes_its_cells_anew(folder, tmp_path):
+    shutil.copytree(folder / "teacher", tmp_path / "teacher")
+    first, second = (tiny_bench(folder, text_teacher=str(tmp_path / "teacher")) for _ in range(2))
+    before = [first.digest(cell) for cell in CELLS]
+    save_teacher(tiny_teacher_model(seed=1), tmp_path / "teacher")
+    same = [second.digest(cell) == known for cell, known in zip(CELLS, before, strict=True)]
+    assert same == [False, True, False]  # TF-IDF has no teacher
+
+
+def test_a_table_has_only_what_today_would_give_and_says_what_it_lacks(folder, filled):
+    tree = tiny_bench(folder).settings.model_dump()
+    tree["task"]["cross_distillation"]["temperature"] = 1.5
+    today = tiny_bench(folder, task=tree["task"])
+    shown, left_out = current_results(today, filled[1], "validation", ["clinc150"])
+    assert [one.arm for one in shown] == [TEACHER, TF_IDF]
+    assert [(one.result.arm, one.why) for one in left_out] == [("ei-bert", OUTDATED)]
+    assert "Results left out: 1\n- 1 (clinc150/ei-bert--usual--0)" in left_out_note(left_out)
+    assert current_results(today, filled[1], "validation", ["other"]) == ([], [])
+
+
+def test_a_table_names_what_cannot_be_looked_at_and_makes_nothing(folder, filled, monkeypatch):
+    monkeypatch.setattr(general_students, "compress", lambda *_, **__: pytest.fail("compressed"))
+    bench = tiny_bench(folder)
+    recipe = {"bundle": "", "preset": "standard"}
+    starts = bench.settings.model_dump()["starts"]
+    starts["ei-bert"] |= recipe | {"overrides": []}
+    no_path = Workbench(bench.settings, bench.cache)
+    for bench, why in (
+        (tiny_bench(folder, starts=starts), "not compressed yet"),
+        (no_path, "path"),
+    ):
+        _, left_out = current_results(bench, filled[1], "validation", ["clinc150"])
+        assert why in left_out[0].why
+
+
+def test_a_compressed_start_is_known_by_its_texts_and_its_teacher(folder, monkeypatch):
+    settings = load_settings("standard", [f"text.teacher={folder / 'teacher'}"])
+    known = general_students._address(settings)
+    source = TEXT_SOURCES[0]
+    other = replace(source, pinned=replace(source.pinned, sha256="0" * 64))
+    with monkeypatch.context() as patch:
+        patch.setattr(general_students, "TEXT_SOURCES", (other, *TEXT_SOURCES[1:]))
+        assert general_students._address(settings) != known
+    with monkeypatch.context() as patch:
+        patch.setattr(general_students, "teacher_sha256", lambda _: "another")
+        assert general_students._address(settings) != known
+    assert general_students._address(settings) == known
 
 
 def test_a_validation_cell_knows_nothing_of_the_test_texts(folder, filled, tmp_path):
