@@ -21,7 +21,7 @@ NEIGHBOURS = 10
 
 
 EncodeRows = Callable[[np.ndarray], np.ndarray]
-"""Maps row numbers of a curriculum, (n,) int, to the student's vectors, (n, vector_size) float32."""
+"""Maps row numbers of a curriculum, (n,) int, to the student's vectors, (n, size) float32."""
 
 
 def learning_figures(curriculum: Curriculum, encode: EncodeRows) -> dict[str, Figure]:

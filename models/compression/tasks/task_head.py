@@ -7,9 +7,9 @@ text --student--> pooled s (H_S) --P, p--> f_S (H_T) --W, b (the teacher's head)
 ```
 
 P and W are both affine, so one matrix (C, H_S) and one bias give the same logits: to reuse the
-teacher's head costs no byte. That the teacher's task head is put into the student is EI-BERT's *parameter
-integration*; the affine P and the folding are our choice, close to SimKD [1], which keeps its
-projector. Three ways to keep the head, all compared:
+teacher's head costs no byte. That the teacher's task head is put into the student is EI-BERT's
+*parameter integration*; the affine P and the folding are our choice, close to SimKD [1], which
+keeps its projector. Three ways to keep the head, all compared:
 
     frozen   nobody trains it: the student must put its texts where the teacher's head expects them
     tied     one tensor in both, trained by both
@@ -111,8 +111,8 @@ def fold(head: nn.Linear, projector: nn.Linear | None) -> Readout:
     if projector is not None:
         bias = bias + weight @ projector.bias.detach().double()
         weight = weight @ projector.weight.detach().double()
-    folded = (values.numpy().astype(np.float32) for values in (weight, bias))
-    return Readout("logits", *folded, unit_length=False)
+    matrix, offset = (values.numpy().astype(np.float32) for values in (weight, bias))
+    return Readout("logits", matrix, offset, unit_length=False)
 
 
 def fit_projector(pooled: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
