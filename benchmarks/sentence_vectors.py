@@ -1,13 +1,14 @@
 """Claim: the scores of the model card: what the general vectors are worth without fine-tuning.
 
     python -m benchmarks.sentence_vectors models/pretrained/ei-bert-en
-    python -m benchmarks.sentence_vectors models/pretrained/ei-bert-en --clinc150 data_full.json
+    python -m benchmarks.sentence_vectors BUNDLE --clinc150 data_full.json --split test
     python -m benchmarks.sentence_vectors BUNDLE BUNDLE --rivals --json
 
-For each bundle: a linear probe on each labelled set (C by validation texts, test texts once),
-retrieval (which article has this short description; which intent does this request mean), and the
-share of the 10 nearest neighbours in common with the text teacher, on texts held back from
-pre-training and on MovieLens-100K's titles. Bundles answer one text a request, as on a phone.
+For each bundle: a linear probe on each labelled set (C by validation texts; scored on them too, for
+choosing between bundles, or with `--split test` once on the test texts), retrieval (which article
+has this short description; which intent does this request mean), and the share of the 10 nearest
+neighbours in common with the text teacher, on texts held back from pre-training and on
+MovieLens-100K's titles. Bundles answer one text a request, as on a phone.
 `--rivals` adds the text teacher, the starts of BERT-Tiny's type and of static vectors (compressed
 first if they are not in the cache), and TF-IDF with SVD. CLINC150 is left out without its path.
 """
@@ -30,6 +31,7 @@ from simulation.experiments.held_back_texts import (
     held_back_prose,
     wiki_descriptions,
 )
+from simulation.experiments.language_cells import SplitName
 from simulation.experiments.language_settings import LanguageSettings, load_language_settings
 from simulation.experiments.language_tables import markdown
 from simulation.experiments.sentence_vectors import Examination, examine, text_teacher
@@ -42,15 +44,18 @@ def main(words: Sequence[str] | None = None) -> None:
     settings, cache = load_language_settings(given.settings), cache_folder()
     voice = Voice(machine=given.json)
     with voice.progress() as progress:
-        asked = examination(settings, cache, given.clinc150, progress)
+        asked = examination(settings, cache, given.clinc150, given.split, progress)
         readers = [bundle_reader(name_of(folder), folder) for folder in given.bundles]
         if given.rivals:
             readers += rivals(settings, cache, asked.teacher, progress)
-        found = {r.name: examine(r, asked, settings, progress) for r in readers}
+        found = {r.name: examine(r, asked, settings, progress, split=given.split) for r in readers}
     num_bytes = {reader.name: reader.num_bytes for reader in readers}
-    voice.result({"machine": describe_machine(), "bytes": num_bytes, "figures": found})
+    voice.result(
+        {"split": given.split, "machine": describe_machine(), "bytes": num_bytes, "figures": found}
+    )
     if not given.json:
         print(describe_machine())
+        print(f"probes and intents on the {given.split} texts\n")
         print(table(found, num_bytes))
 
 
@@ -58,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--clinc150", type=Path, help="data_full.json")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--rivals", action="store_true")
     parser.add_argument("--settings", type=Path, help="a TOML file in place of the product's")
     parser.add_argument("--json", action="store_true")
@@ -65,7 +71,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def examination(
-    settings: LanguageSettings, cache: Path, clinc150: Path | None, progress: Progress
+    settings: LanguageSettings,
+    cache: Path,
+    clinc150: Path | None,
+    split: SplitName,
+    progress: Progress,
 ) -> Examination:
     """All that encoders are asked."""
     sets = [name for name in settings.sets if name != CLINC150 or clinc150]
@@ -76,7 +86,7 @@ def examination(
     ]
     retrievals = [wiki_descriptions(cache, progress)]
     if clinc150:
-        retrievals.append(clinc_intents(clinc150, cache))
+        retrievals.append(clinc_intents(clinc150, cache, split))
     prose = held_back_prose(cache, settings.probe.neighbour_texts, progress)
     neighbours = {"prose": prose, "film titles": film_texts(cache, progress)}
     return Examination(labelled, retrievals, neighbours, text_teacher(settings, cache, progress))

@@ -24,6 +24,7 @@ from simulation.data.interactions import Columns
 from simulation.data.labelled_texts import CLINC150, load_labelled
 from simulation.data.sources import WIKIPEDIA_LEADS, fetch_pinned
 from simulation.data.wheels import PinnedWheel, read_member
+from simulation.experiments.language_cells import SplitName
 from simulation.experiments.materials import prepare_data
 from simulation.settings import load_settings
 
@@ -83,12 +84,18 @@ def wiki_descriptions(
     )
 
 
-def clinc_intents(path: Path, cache: Path) -> Retrieval:
-    """Return: which of 150 intents, by its name alone ("exchange rate"), is meant by a request?"""
+def clinc_intents(path: Path, cache: Path, split: SplitName = "validation") -> Retrieval:
+    """Return: which of 150 intents, by its name alone ("exchange rate"), is meant by a request?
+
+    Args:
+        path: of data_full.json.
+        cache: the cache folder.
+        split: whose requests are asked.
+    """
     labelled = load_labelled(CLINC150, cache, path)
+    asked = labelled.test if split == "test" else labelled.validation
     names = tuple(name.replace("_", " ") for name in labelled.label_names)
-    kinds = (labelled.test.labels, np.arange(len(names)))
-    return Retrieval("clinc150-intent", labelled.test.texts, names, kinds)
+    return Retrieval("clinc150-intent", asked.texts, names, (asked.labels, np.arange(len(names))))
 
 
 def held_back_prose(cache: Path, count: int, progress: Progress = silent) -> list[str]:

@@ -33,8 +33,9 @@ from simulation.experiments.held_back_texts import (
     ranks_of_right,
     recall,
 )
+from simulation.experiments.language_cells import SplitName
 from simulation.experiments.language_settings import LanguageSettings
-from simulation.experiments.language_tasks import task_of
+from simulation.experiments.language_tasks import judged_part, task_of
 from simulation.experiments.text_baselines import fit_probe
 
 _SHORTEST = 1e-12
@@ -79,6 +80,8 @@ def examine(
     asked: Examination,
     settings: LanguageSettings,
     progress: Progress = silent,
+    *,
+    split: SplitName = "validation",
 ) -> dict[str, float]:
     """Return all figures of an encoder, each 0 to 1.
 
@@ -86,6 +89,7 @@ def examine(
         reader: the encoder.
         asked: what it is asked.
         settings: of probes and neighbours.
+        split: whose labelled texts the probes are scored on; "test" once, when all is chosen.
         progress: told about each question.
     """
     encode = unit_vectors(reader)
@@ -97,7 +101,7 @@ def examine(
 
     for labelled in asked.labelled:
         say()
-        figures[f"probe {labelled.name}"] = probe_score(encode, labelled, settings)
+        figures[f"probe {labelled.name}"] = probe_score(encode, labelled, settings, split)
     for task in asked.retrievals:
         say()
         figures |= {f"{task.name} {key}": value for key, value in retrieve(encode, task).items()}
@@ -113,10 +117,16 @@ def probe_score(
     encode: Callable[[Sequence[str]], np.ndarray],
     labelled: LabelledTexts,
     settings: LanguageSettings,
+    split: SplitName = "validation",
 ) -> float:
-    """Return the test score of a logistic regression on frozen vectors, 0 to 1.
+    """Return the score of a logistic regression on frozen vectors, 0 to 1.
 
-    C is chosen on the validation texts; the test texts are encoded and scored once.
+    Args:
+        encode: gives (n, d) float32 of n texts.
+        labelled: a set.
+        settings: of the probe.
+        split: "validation", on which C is chosen too: for choosing between encoders. "test": the
+            test texts are encoded and scored, else they are not looked at.
     """
     task, probe = task_of(labelled, settings), settings.probe
     fitted = fit_probe(
@@ -126,8 +136,11 @@ def probe_score(
         probe.inverse_penalties,
         probe.iterations,
     )
-    chosen = fitted.logits(encode(labelled.test.texts)).argmax(axis=1)
-    return score_of(task.score, labelled.test.labels, chosen, task.num_labels)
+    if split == "validation":
+        return fitted.validation_score
+    judged = judged_part(labelled, split)
+    chosen = fitted.logits(encode(judged.texts)).argmax(axis=1)
+    return score_of(task.score, judged.labels, chosen, task.num_labels)
 
 
 def retrieve(encode: Callable[[Sequence[str]], np.ndarray], task: Retrieval) -> dict[str, float]:
