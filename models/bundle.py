@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import BudgetError, DataError
+from models.files import replace_folder
 
 ENCODER_BUDGET_BYTES = 1_910_000
 """Most bytes an encoder bundle may have, all four files together (EI-BERT's 1.91 MB)."""
@@ -191,8 +192,7 @@ def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         if folder.exists():
             # Only a bundle is ever replaced, of whatever size, not a folder of a user's.
             EncoderBundle.open(folder, sys.maxsize)
-            shutil.rmtree(folder)
-        staging.replace(folder)
+        replace_folder(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

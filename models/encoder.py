@@ -85,12 +85,22 @@ class Encoder:
 
         Returns:
             (len(texts), vector_size) float32, each row of length 1 (or 0, see above).
+
+        Raises:
+            DataError: if the graph gives numbers that are not finite, as one with NaN weights does.
         """
         vectors = np.zeros((len(texts), self.vector_size), np.float32)
         for row, text in enumerate(texts):
             ids = self._tokenizer.encode(cut(text, self._settings)).ids
             if len(ids) > FRAME_TOKENS:
                 vectors[row] = run_graph(self._session, np.asarray([ids], np.int64))[0]
+        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(wrong):
+            raise DataError(
+                f"bundle {self._bundle.folder} gives NaN or infinite numbers for {len(wrong)} of "
+                f"{len(texts)} texts (the first is text {wrong[0]}): its weights are broken; get "
+                "the bundle again, or make it again with `pocketfleet compress`"
+            )
         return vectors
 
     def num_tokens(self, text: str) -> int:

@@ -42,17 +42,23 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
 def replace_folder(staging: Path, target: Path) -> None:
     """Put a finished folder in the place of another one.
 
-    The old one is moved aside before it is deleted, so a stop at any moment leaves either the old
-    folder or the new one under the name, never a half of one.
+    The old one is moved aside before it is deleted, so there is never a half of one under the name.
+    If the new one cannot be put there, the old one comes back.
 
     Args:
         staging: the finished folder, in the same parent folder as `target` or below it.
         target: the name it takes; what is there goes.
     """
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-old-", dir=target.parent) as aside:
+        old = Path(aside) / target.name
         if target.exists():
-            target.replace(Path(aside) / target.name)
-        staging.replace(target)
+            target.replace(old)
+        try:
+            staging.replace(target)
+        except BaseException:
+            if old.exists():
+                old.replace(target)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from models.bundle import EncoderBundle
+from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
+from models.compression.export.graph import graph_parts
 from models.compression.pipeline import CompressionSettings, compress
 from models.compression.report import CompressionReport
 from models.compression.teacher.corpus import Corpus
@@ -143,3 +147,27 @@ def compressed(
         teacher_folder, tiny_corpus, tiny_settings, out, compression_cache, seed=3, threads=1
     )
     return EncoderBundle.open(out), report
+
+
+@pytest.fixture(scope="session")
+def broken_bundle(
+    compressed: tuple[EncoderBundle, CompressionReport], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A bundle, whole by its hashes, whose graph holds a NaN in one norm."""
+    whole = compressed[0]
+    model = onnx.load_model_from_string(whole.read(GRAPH))
+    norm = next(t for t in model.graph.initializer if t.name.startswith("n"))
+    values = numpy_helper.to_array(norm).copy()
+    values[0] = np.nan
+    norm.CopyFrom(numpy_helper.from_array(values, norm.name))
+    files = {name: whole.read(name) for name in (VOCABULARY, TOKENIZER)}
+    folder = tmp_path_factory.mktemp("broken") / "bundle"
+    write_bundle(
+        folder,
+        {**files, GRAPH: model.SerializeToString(deterministic=True)},
+        graph_parts=graph_parts(model),
+        vector_size=whole.vector_size,
+        origin=whole.manifest["origin"],
+        budget_bytes=TINY["budget_bytes"],
+    )
+    return folder

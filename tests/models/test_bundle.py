@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,22 @@ def test_a_bundle_is_replaced_but_no_other_folder(tmp_path):
         write(precious)
     assert (precious / "cat.jpg").read_bytes() == b"meow"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "photos"]
+
+
+def test_a_new_bundle_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    old = write(tmp_path / "b")
+    real = Path.replace
+
+    def replace(path, target):
+        if Path(target) == tmp_path / "b" and (path / VOCABULARY).read_bytes() != FILES[VOCABULARY]:
+            raise OSError("the disk went away")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="went away"):
+        write(tmp_path / "b", files={**FILES, VOCABULARY: b"w" * 200})
+    assert EncoderBundle.open(tmp_path / "b") == old
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("name", CONTENT_FILES)

@@ -56,6 +56,13 @@ def test_any_text_gives_finite_numbers(encoder, text):
     assert np.isfinite(encoder.encode([text])).all()
 
 
+def test_a_graph_that_gives_nan_is_named(broken_bundle):
+    encoder = Encoder.load(broken_bundle)
+    with pytest.raises(DataError, match=r"NaN or infinite numbers for 2 of 3 .* is text 1.*again"):
+        encoder.encode(["", "heat", "river"])
+    assert not encoder.encode([""]).any()
+
+
 def test_a_graph_that_is_none_is_refused(tmp_path, compressed):
     bundle = compressed[0]
     files = {name: bundle.read(name) for name in (VOCABULARY, TOKENIZER)}

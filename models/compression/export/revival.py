@@ -39,7 +39,8 @@ def student_from_bundle(folder: Path) -> Student:
         folder: a bundle whose graph gives vectors.
 
     Raises:
-        DataError: if the bundle is damaged, of a task, or its manifest does not fit its graph.
+        DataError: if the bundle is damaged, of a task, its manifest does not fit its graph, or a
+            weight is not a finite number.
     """
     bundle = EncoderBundle.open(folder)
     settings, plan = _shape_of(bundle)
@@ -56,6 +57,11 @@ def student_from_bundle(folder: Path) -> Student:
         values = _values(name, [stored[tensor] for tensor in tensors], plan)
         if values.shape != tuple(weights[name].shape):
             raise _misfit(folder)
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"bundle {folder}: weight {name} has NaN or infinite values: get the bundle again, "
+                "or make it again with `pocketfleet compress`"
+            )
         with torch.no_grad():
             weights[name].copy_(torch.from_numpy(np.array(values, np.float32)))
     student.eval()

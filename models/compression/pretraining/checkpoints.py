@@ -2,15 +2,18 @@
 
     <folder>/step-00001200.safetensors    weights, both moments of AdamW, the losses so far
 
-A checkpoint is written whole or not at all, and the one before it is deleted only then. Drawn
+A checkpoint is written whole or not at all. The one before it is kept too, for a disk that damages
+files: the run then goes on from there, or from the start, and ends with the same weights. Drawn
 numbers need no saving: every draw has an address (`models.seeds`), and the step is part of it.
 """
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -19,6 +22,8 @@ from models.files import write_whole
 
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
 _MODEL, _FIRST, _SECOND, _COUNT, _LOSSES = "model.", "exp_avg.", "exp_avg_sq.", "count.", "losses"
+_MOMENTS = {"exp_avg": _FIRST, "exp_avg_sq": _SECOND, "step": _COUNT}
+_KEPT = 2
 
 
 def save_checkpoint(
@@ -40,7 +45,7 @@ def save_checkpoint(
     tensors = {f"{_MODEL}{name}": value for name, value in module.state_dict().items()}
     for number, parameter in enumerate(_parameters(optimizer)):
         state = optimizer.state.get(parameter, {})
-        for prefix, key in ((_FIRST, "exp_avg"), (_SECOND, "exp_avg_sq"), (_COUNT, "step")):
+        for key, prefix in _MOMENTS.items():
             if key in state:
                 tensors[f"{prefix}{number}"] = state[key]
     tensors[_LOSSES] = torch.tensor(losses, dtype=torch.float64)
@@ -48,41 +53,84 @@ def save_checkpoint(
     path = folder / f"step-{step:08d}.safetensors"
     with write_whole(path) as file:
         file.write(save({name: value.contiguous().clone() for name, value in tensors.items()}))
-    for other in _checkpoints(folder):
-        if other != path:
-            other.unlink(missing_ok=True)
+    for old in _checkpoints(folder)[:-_KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def load_checkpoint(
     folder: Path, module: nn.Module, optimizer: torch.optim.AdamW
 ) -> tuple[int, list[float]]:
-    """Put module and optimizer back to the last checkpoint, if there is one.
+    """Put module and optimizer back to the last whole checkpoint, if there is one.
+
+    A damaged one is deleted with a warning, and the one before it is taken.
 
     Returns:
         the steps done and their losses; 0 and none without a checkpoint.
 
     Raises:
-        DataError: if the checkpoint is of another model.
+        DataError: if the checkpoint is of another model, or cannot be read or deleted.
     """
-    found = _checkpoints(folder)
-    if not found:
-        return 0, []
-    tensors = load(found[-1].read_bytes())
+    for path in reversed(_checkpoints(folder)):
+        tensors = _read(path, len(_parameters(optimizer)))
+        if tensors is not None:
+            _restore(path, tensors, module, optimizer)
+            return _step_of(path), tensors[_LOSSES].tolist()
+    return 0, []
+
+
+def _read(path: Path, num_parameters: int) -> dict[str, Tensor] | None:
+    """Return the tensors of a checkpoint; None, and no file any more, if it is damaged."""
+    try:
+        tensors = load(path.read_bytes())
+        if _is_whole(tensors, num_parameters):
+            return tensors
+        reason = "parts are missing"
+    except SafetensorError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except OSError as error:
+        raise DataError(
+            f"cannot read checkpoint {path} ({error.strerror}): check its permissions, or delete "
+            "its folder to start anew"
+        ) from error
+    warnings.warn(
+        f"checkpoint {path} is damaged ({reason}): the run goes on from an earlier one, or anew",
+        stacklevel=3,
+    )
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot delete the damaged checkpoint {path} ({error.strerror}): delete it"
+        ) from error
+    return None
+
+
+def _is_whole(tensors: Mapping[str, Tensor], num_parameters: int) -> bool:
+    """Say whether losses, weights and all three numbers of each moment are there."""
+    moments = ({f"{prefix}{n}" for prefix in _MOMENTS.values()} for n in range(num_parameters))
+    return (
+        _LOSSES in tensors
+        and any(name.startswith(_MODEL) for name in tensors)
+        and all(len(names & tensors.keys()) in (0, len(names)) for names in moments)
+    )
+
+
+def _restore(
+    path: Path, tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.AdamW
+) -> None:
     weights = {k.removeprefix(_MODEL): v for k, v in tensors.items() if k.startswith(_MODEL)}
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise DataError(
-            f"checkpoint {found[-1]} is of another model: delete its folder to start anew"
+            f"checkpoint {path} is of another model: delete its folder to start anew"
         ) from error
     for number, parameter in enumerate(_parameters(optimizer)):
         if f"{_FIRST}{number}" in tensors:
-            keys = {"exp_avg": _FIRST, "exp_avg_sq": _SECOND, "step": _COUNT}
             optimizer.state[parameter] = {
                 key: tensors[f"{prefix}{number}"].to(parameter.device)
-                for key, prefix in keys.items()
+                for key, prefix in _MOMENTS.items()
             }
-    return _step_of(found[-1]), tensors[_LOSSES].tolist()
 
 
 def _parameters(optimizer: torch.optim.AdamW) -> list[Tensor]:

@@ -71,3 +71,8 @@ def test_a_manifest_of_another_shape_is_refused(compressed, tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="not of the shape"):
         student_from_bundle(folder)
+
+
+def test_a_weight_that_is_no_number_is_refused(broken_bundle):
+    with pytest.raises(DataError, match=r"weight \S+ has NaN or infinite values: get the bundle"):
+        student_from_bundle(broken_bundle)
