@@ -76,7 +76,7 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Encode each text by itself.
 
-        A text is cut to `max_characters` before and to `max_tokens` after it is split into pieces.
+        A text is cut to 16 characters a piece before, and to `max_tokens` after it is split.
         A text without any piece (empty, or only spaces) says nothing: its vector is all zeros, so
         that it is near to no item.
 
@@ -91,7 +91,7 @@ class Encoder:
         """
         vectors = np.zeros((len(texts), self.vector_size), np.float32)
         for row, text in enumerate(texts):
-            ids = self._tokenizer.encode(cut(text, self._settings)).ids
+            ids = self._tokenizer.encode(cut(text, self._settings.max_tokens)).ids
             if len(ids) > FRAME_TOKENS:
                 vectors[row] = run_graph(self._session, np.asarray([ids], np.int64))[0]
         wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -105,7 +105,7 @@ class Encoder:
 
     def num_tokens(self, text: str) -> int:
         """Return the pieces this text is read as, `[CLS]` and `[SEP]` included."""
-        return len(self._tokenizer.encode(cut(text, self._settings)).ids)
+        return len(self._tokenizer.encode(cut(text, self._settings.max_tokens)).ids)
 
     @property
     def vector_size(self) -> int:

@@ -265,7 +265,7 @@ class ScenarioEncoder(Encoder):
         wanted = {name: self._scenarios[name] for name in names}
         rows: dict[str, list[Array]] = {name: [] for name in names}
         for text in texts:
-            ids = self._tokenizer.encode(cut(text, self._settings)).ids
+            ids = self._tokenizer.encode(cut(text, self._settings.max_tokens)).ids
             for name, row in self._answer(np.asarray([ids], np.int64), wanted).items():
                 rows[name].append(row if len(ids) > FRAME_TOKENS else np.zeros_like(row))
         sizes = {name: self._num_answers(weights) for name, weights in wanted.items()}

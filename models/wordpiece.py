@@ -39,6 +39,7 @@ English needs about 5, so no usual text loses a piece; a text of a megabyte cost
 page does.
 """
 
+_AT_ONCE = 10_000  # texts; an encoding holds much more than its ids
 _SPLITTING = BertPreTokenizer()
 _KEEPING_CASE = BertNormalizer(lowercase=False, strip_accents=False)
 
@@ -56,11 +57,6 @@ class TokenizerSettings:
     lowercase: bool
     strip_accents: bool
     max_tokens: int
-
-    @property
-    def max_characters(self) -> int:
-        """Characters of a text that are read; the rest is cut off unseen."""
-        return CHARACTERS_PER_TOKEN * self.max_tokens
 
     def to_bytes(self) -> bytes:
         """Return the content of `tokenizer.json`."""
@@ -163,13 +159,28 @@ def stands_alone(character: str) -> bool:
     return all(len(word) == 1 for word, _ in _SPLITTING.pre_tokenize_str(between))
 
 
-def cut(text: str, settings: TokenizerSettings) -> str:
+def cut(text: str, max_tokens: int) -> str:
     """Return the part of a text that is read; half a character pair, no valid text, becomes "?".
 
-    >>> len(cut("a " * 1_000_000, TokenizerSettings(True, True, max_tokens=8)))
+    >>> len(cut("a " * 1_000_000, max_tokens=8))
     128
     """
-    return text[: settings.max_characters].encode(errors="replace").decode()
+    return text[: CHARACTERS_PER_TOKEN * max_tokens].encode(errors="replace").decode()
+
+
+def split_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Return the pieces of many texts, each framed and cut as on a phone.
+
+    Args:
+        tokenizer: see `build_tokenizer`.
+        texts: of any length.
+        max_tokens: longest text in pieces; the tokenizer may allow more.
+    """
+    found: list[list[int]] = []
+    for first in range(0, len(texts), _AT_ONCE):
+        some = [cut(text, max_tokens) for text in texts[first : first + _AT_ONCE]]
+        found += [encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch_fast(some)]
+    return found
 
 
 def _refuse_twins(pieces: Sequence[str]) -> None:

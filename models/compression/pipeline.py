@@ -75,7 +75,12 @@ from models.compression.teacher.text_teacher import TeacherSettings, TextTeacher
 from models.compression.threads import fixed_threads
 from models.progress import Progress, silent
 from models.seeds import integer_seed
-from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes
+from models.wordpiece import (
+    TokenizerSettings,
+    build_tokenizer,
+    split_texts,
+    vocabulary_to_bytes,
+)
 
 STAGES = 8
 JUDGING_BATCH = 128
@@ -281,7 +286,7 @@ def _split(
     teacher: TextTeacher, words: Vocabulary, settings: CompressionSettings, texts: Sequence[str]
 ) -> list[list[int]]:
     tokenizer = build_tokenizer(words.pieces, reading_settings(teacher, settings))
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+    return split_texts(tokenizer, texts, settings.student.max_tokens)
 
 
 def start_student(job: Job) -> tuple[Student, dict[str, Figure]]:

@@ -19,9 +19,9 @@ from models.compression.scenarios.scenario_training import (
     build_scenario,
     train_scenario,
 )
-from models.compression.tasks.task_head import split_texts
 from models.progress import Progress
 from models.scenarios_serving import ScenarioEncoder
+from models.wordpiece import split_texts
 from simulation.experiments.general_students import GeneralStudent
 
 _REQUESTS = 200

@@ -25,11 +25,11 @@ from models.compression.quantization.few_bits import BitPlan
 from models.compression.tasks.augmentation import augment
 from models.compression.tasks.cross_distillation import Taught, cross_distil
 from models.compression.tasks.task import Examples, Task, score_of
-from models.compression.tasks.task_head import split_texts
 from models.compression.tasks.task_polish import polish_task
 from models.compression.tasks.task_teacher import TaskTeacher, fine_tune
 from models.errors import PocketfleetError
 from models.progress import Progress, silent
+from models.wordpiece import split_texts
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, Split, load_labelled
 from simulation.data.teachers import MINILM_NAME, teacher_folder, teacher_sha256
 from simulation.experiments.general_students import GeneralStudent, open_start

@@ -39,12 +39,11 @@ from models.compression.recommendation.recommender_pair import (
     RecommendationLessons,
     TrainedRecommender,
 )
-from models.compression.tasks.task_head import split_texts
 from models.compression.teacher.corpus import cut_short, short_queries
 from models.histories import Histories
 from models.progress import Progress, silent
 from models.text_space import TextSpace
-from models.wordpiece import vocabulary_to_bytes
+from models.wordpiece import split_texts, vocabulary_to_bytes
 from server.server_teacher import train_on_pooled_data
 from simulation.data.prose import distillation_prose
 from simulation.experiments.encoders import TextReader

@@ -193,7 +193,7 @@ def _ask_graph(
     for number, text in enumerate(texts):
         if number % _SAY_EVERY == 0:
             progress("requests", number, len(texts))
-        ids = tokenizer.encode(cut(text, reading)).ids
+        ids = tokenizer.encode(cut(text, reading.max_tokens)).ids
         rows.append(run_graph(session, np.asarray([ids], np.int64)))
     progress("requests", len(texts), len(texts))
     return np.concatenate(rows)

@@ -9,10 +9,10 @@ from models.bundle import GRAPH, TOKENIZER, VOCABULARY, write_bundle
 from models.classifier import LABELS, Classifier, labels_as_text, labels_of, softmax
 from models.compression.export.encoder_graph import Readout, export_graph, graph_parts
 from models.compression.quantization.few_bits import uniform
-from models.compression.tasks.task_head import predict_logits, split_texts
+from models.compression.tasks.task_head import predict_logits
 from models.errors import DataError
 from models.seeds import generator
-from models.wordpiece import TokenizerSettings, vocabulary_to_bytes
+from models.wordpiece import TokenizerSettings, split_texts, vocabulary_to_bytes
 from tests.models.compression.tiny_task import PIECES, tiny_student, tiny_tokenizer
 
 TEXTS = ["a love story", "crime in the old city", "the last ship", "moon river"]

@@ -66,7 +66,7 @@ from models.encoder import Encoder
 from models.errors import DataError, SettingsError
 from models.progress import Progress, silent
 from models.seeds import integer_seed
-from models.wordpiece import build_tokenizer
+from models.wordpiece import build_tokenizer, split_texts
 
 SHIPPING_STAGES = 4
 OWN_STAGES = 2 + SHIPPING_STAGES
@@ -344,10 +344,11 @@ def _split(
         settings = largest.model_copy(update={"student": size.student})
         reading = reading_settings(teacher, settings)
         tokenizer = build_tokenizer(words.pieces[: size.words], reading)
+        longest = size.student.max_tokens
         split: list[Sequence[int]] = []
         for first in range(0, len(texts), _SPLIT_TEXTS):
-            some = tokenizer.encode_batch_fast(list(texts[first : first + _SPLIT_TEXTS]))
-            split += [array("i", encoding.ids) for encoding in some]
+            some = split_texts(tokenizer, texts[first : first + _SPLIT_TEXTS], longest)
+            split += [array("i", ids) for ids in some]
         found.append(split)
     progress("splitting the texts for each size", len(found), len(found))
     return found

@@ -13,7 +13,7 @@ corpus and averaged over layers and heads:
 
 so it grows with frequency on purpose. That words are scored by attention over layers, heads and
 sentences is the method of EI-BERT [1]; this formula and the keep rule (`vocabulary`) are our
-choice. Other criteria, to be measured against, are in `pruning_rivals`.
+choice. Other criteria, to be measured against, are in `rivals`.
 
 [1] Wang et al., "Put Teacher in Student's Shoes", KDD 2025, arXiv 2507.04636.
 """
@@ -167,7 +167,7 @@ def count_words(
     """Return how often each normalised word or sign stands in the texts, as far as read."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(split_words(cut(text, reading), tokenizer))
+        counts.update(split_words(cut(text, reading.max_tokens), tokenizer))
     return counts
 
 

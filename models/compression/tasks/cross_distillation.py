@@ -72,13 +72,13 @@ from models.compression.tasks.task_head import (
     fit_projector,
     pool_all,
     predict_logits,
-    split_texts,
 )
 from models.compression.tasks.task_teacher import TaskTeacher
 from models.compression.threads import fixed_threads
 from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
+from models.wordpiece import split_texts
 
 Stage = Literal["align", "joint", "polish"]
 

@@ -28,14 +28,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from models.compression.export.encoder_graph import Readout
 from models.compression.pretraining.batches import pad
 from models.compression.student import INITIAL_SPREAD, Student
 from models.seeds import integer_seed
-from models.wordpiece import CHARACTERS_PER_TOKEN
 
 HeadMode = Literal["frozen", "tied", "free"]
 
@@ -136,13 +134,6 @@ def fit_projector(pooled: np.ndarray, features: np.ndarray) -> tuple[np.ndarray,
     return weight.astype(np.float32), (y - weight @ x).astype(np.float32)
 
 
-def split_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Return the student's pieces of each text, framed and cut as on a phone."""
-    longest = CHARACTERS_PER_TOKEN * max_tokens
-    cut = [text[:longest].encode(errors="replace").decode() for text in texts]
-    return [encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch(cut)]
-
-
 def pool_all(student: Student, ids: Sequence[Sequence[int]]) -> np.ndarray:
     """Return the pooled states of many texts, (n, H_S) float32; like lengths share a batch."""
     pooled = np.zeros((len(ids), student.settings.hidden_size), np.float32)
@@ -160,7 +151,7 @@ def predict_logits(student: Student, readout: Readout, ids: Sequence[Sequence[in
     Args:
         student: in evaluation mode.
         readout: weight (C, H_S) and bias (C,).
-        ids: n texts in the student's pieces, see `split_texts`.
+        ids: n texts in the student's pieces, see `models.wordpiece.split_texts`.
 
     Returns:
         (n, C) float32.

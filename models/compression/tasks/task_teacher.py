@@ -64,7 +64,7 @@ from models.files import write_json, write_whole
 from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
-from models.wordpiece import CHARACTERS_PER_TOKEN
+from models.wordpiece import cut
 
 CHUNK_TEXTS = 2048
 """Texts whose features are written at once: what a stop may lose."""
@@ -145,9 +145,8 @@ class TaskTeacher:
 
     def split(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the pieces of each text, framed and cut to `max_tokens`."""
-        longest = CHARACTERS_PER_TOKEN * self.max_tokens
-        cut = [text[:longest].encode(errors="replace").decode() for text in texts]
-        split = self.tokenizer(cut, truncation=True, max_length=self.max_tokens)
+        read = [cut(text, self.max_tokens) for text in texts]
+        split = self.tokenizer(read, truncation=True, max_length=self.max_tokens)
         return list(split["input_ids"])
 
     def features(

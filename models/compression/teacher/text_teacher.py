@@ -6,8 +6,8 @@
 
 One pass gives both what the student shall imitate (a vector per text, pooled as
 sentence-transformers [1] pools MiniLM) and what the pruning needs (attention received, see
-`pruning`). Both are cached under the hash of weights, tokenizer, texts and settings, chunk by chunk
-(see `row_store`), so a second run reads them from disk and a run that was killed goes on.
+`hard_pruning`). Both are cached under the hash of weights, tokenizer, texts and settings, chunk by
+chunk (see `row_store`), so a second run reads them from disk and a run that was killed goes on.
 
 Any encoder with a WordPiece vocabulary can be a teacher. Texts are cut before they are split, so
 one of a megabyte costs no more than a page.
@@ -42,7 +42,7 @@ from models.compression.teacher.teacher_files import (
 )
 from models.errors import DataError
 from models.progress import Progress, silent
-from models.wordpiece import TokenizerSettings, cut
+from models.wordpiece import cut
 
 CHUNK_TEXTS = 4096
 """Texts that are read between two entries in the journal: what a stop may lose."""
@@ -284,14 +284,9 @@ def _read_chunk(
 
 def _split(teacher: TextTeacher, texts: Sequence[str]) -> list[list[int]]:
     """Return the pieces of each text, framed and cut."""
-    limits = TokenizerSettings(
-        teacher.lowercase, teacher.strip_accents, teacher.settings.max_tokens
-    )
-    split = teacher.tokenizer(
-        [cut(text, limits) for text in texts],
-        truncation=True,
-        max_length=teacher.settings.max_tokens,
-    )
+    longest = teacher.settings.max_tokens
+    read = [cut(text, longest) for text in texts]
+    split = teacher.tokenizer(read, truncation=True, max_length=longest)
     return list(split["input_ids"])
 
 

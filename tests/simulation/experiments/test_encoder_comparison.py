@@ -9,14 +9,13 @@ from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bun
 from models.compression.export.encoder_graph import export_graph, graph_parts
 from models.compression.export.revival import student_from_bundle
 from models.compression.pretraining.batches import encode_ids
-from models.compression.quantization.few_bits import embedding_and_matrices
+from models.compression.quantization.few_bits import plan_bits
 from models.compression.recommendation.recommender_distillation import (
     RecommenderDistillationSettings,
 )
-from models.compression.tasks.task_head import split_texts
 from models.encoder import Encoder
 from models.errors import SettingsError
-from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_to_bytes
+from models.wordpiece import TokenizerSettings, build_tokenizer, split_texts, vocabulary_to_bytes
 from simulation.experiments.encoder_comparison import (
     ArmValues,
     TaskResult,
@@ -63,7 +62,7 @@ def settings() -> Settings:
 def start(tmp_path: Path) -> Path:
     """The bundle of a tiny student, 6 bits a word and 8 for the rest."""
     student = tiny_student()
-    plan = embedding_and_matrices(student, 6, 8)
+    plan = plan_bits(student.settings, 6, 8)
     graph = export_graph(student, plan)
     files = {
         GRAPH: graph.SerializeToString(deterministic=True),

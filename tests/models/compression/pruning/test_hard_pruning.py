@@ -24,7 +24,7 @@ from models.compression.teacher.text_teacher import (
     load_text_teacher,
 )
 from models.errors import BudgetError, DataError
-from models.wordpiece import UNKNOWN, TokenizerSettings, build_tokenizer
+from models.wordpiece import CHARACTERS_PER_TOKEN, UNKNOWN, TokenizerSettings, build_tokenizer
 from tests.models.conftest import LETTERS, TEACHER_PIECES, WORDS
 
 CRITERIA = get_args(Criterion)
@@ -174,7 +174,7 @@ def test_words_are_counted_as_they_are_read():
 
 def test_a_megabyte_is_counted_as_far_as_it_is_read():
     counts = count_words(["moon " * 1_000_000], FULL, READING)
-    assert counts["moon"] == READING.max_characters // len("moon ")
+    assert counts["moon"] == CHARACTERS_PER_TOKEN * READING.max_tokens // len("moon ")
 
 
 def test_frequent_characters_are_counted_after_normalising():

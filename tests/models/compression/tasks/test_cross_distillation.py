@@ -5,10 +5,11 @@ from models.compression.tasks import cross_distillation, live_teacher
 from models.compression.tasks.augmentation import AugmentationSettings, augment
 from models.compression.tasks.cross_distillation import cross_distil
 from models.compression.tasks.task import Task
-from models.compression.tasks.task_head import TaskStudent, predict_logits, split_texts
+from models.compression.tasks.task_head import TaskStudent, predict_logits
 from models.compression.tasks.task_teacher import fine_tune
 from models.errors import DataError
 from models.progress import silent
+from models.wordpiece import split_texts
 from tests.models.compression.tiny_task import (
     CROSS,
     FINE_TUNING,
@@ -111,7 +112,25 @@ def test_stages_come_in_their_order_and_each_is_looked_at(teach):
     assert ("cross-distillation, polish", 16, 16) in calls
 
 
-def test_alignment_alone_brings_features_nearer_and_leaves_the_head(teach, teacher):
+@pytest.mark.parametrize("head", ["frozen", "tied", "free"])
+def test_alignment_alone_leaves_the_head(teach, teacher, monkeypatch, head):
+    """A head that may learn later is the teacher's own until the joint stage begins."""
+    seen = {}
+    real = cross_distillation._Run._enter
+
+    def enter(run, stage):
+        seen[stage] = [weights_of(run.learner.head), weights_of(run.learner.to_teacher)]
+        real(run, stage)
+
+    monkeypatch.setattr(cross_distillation._Run, "_enter", enter)
+    teach(head=head, align_steps=20, evaluate_every=20)
+    own = weights_of(teacher.head)
+    assert torch.equal(seen["align"][0], own) and torch.equal(seen["joint"][0], own)
+    assert torch.equal(seen["polish"][0], own) == (head == "frozen")
+    assert not torch.equal(seen["align"][1], seen["joint"][1])  # P does learn
+
+
+def test_alignment_alone_brings_features_nearer(teach):
     taught = teach(align_steps=60, joint_steps=1, polish_steps=0, evaluate_every=20, label_weight=0)
     errors = [row.feature_error for row in taught.history if row.stage == "align"]
     assert errors == sorted(errors, reverse=True)

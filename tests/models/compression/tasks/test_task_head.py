@@ -12,8 +12,8 @@ from models.compression.tasks.task_head import (
     fold,
     pool_all,
     predict_logits,
-    split_texts,
 )
+from models.wordpiece import split_texts
 from tests.models.compression.tiny_task import tiny_student, tiny_task, tiny_tokenizer
 
 

@@ -6,9 +6,10 @@ from models.compression.export.encoder_graph import Readout
 from models.compression.quantization.few_bits import uniform
 from models.compression.quantization.polish import PolishSettings, fake_quantized
 from models.compression.tasks.cross_distillation import HistoryRow, Taught
-from models.compression.tasks.task_head import predict_logits, split_texts
+from models.compression.tasks.task_head import predict_logits
 from models.compression.tasks.task_polish import polish_task
 from models.seeds import generator
+from models.wordpiece import split_texts
 from tests.models.compression.tiny_task import examples, tiny_student, tiny_tokenizer
 
 ROW = HistoryRow("polish", 1, 0.0, 0.0, 0.5, 0.5, False)
