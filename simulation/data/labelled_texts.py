@@ -76,21 +76,6 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class OutOfScope:
-    """Texts that belong to no class, to measure whether a model knows that.
-
-    Attributes:
-        train: few, for those who train on them.
-        validation: to choose a threshold by.
-        test: looked at once.
-    """
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LabelledTexts:
     """A set of texts with one label each, in three parts that share no text.
 
@@ -100,7 +85,6 @@ class LabelledTexts:
         validation: what choices are made by.
         test: touched once.
         label_names: of the classes, sorted.
-        out_of_scope: kept apart; only CLINC150 has any.
     """
 
     name: str
@@ -108,7 +92,6 @@ class LabelledTexts:
     validation: Split
     test: Split
     label_names: tuple[str, ...]
-    out_of_scope: OutOfScope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +101,6 @@ class _Parts:
     train: Rows
     validation: Rows | None = None
     test: Rows | None = None
-    out_of_scope: OutOfScope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +153,6 @@ def load_labelled(
         validation=_as_split(validation, place, name),
         test=_as_split(test, place, name),
         label_names=label_names,
-        out_of_scope=parts.out_of_scope,
     )
 
 
@@ -283,7 +264,7 @@ def _subsample(split: Split, limit: int, seed: int, name: str) -> Split:
 
 
 def _read_clinc150(path: Path | None) -> _Parts:
-    """Read CLINC150: {"train": [[text, intent], ...], "val": ..., "oos_train": ...}."""
+    """Read CLINC150: {"train": [[text, intent], ...], "val": ...}; what has no intent stays out."""
     if path is None:
         raise DataError(
             f"{CLINC150} is read from your own copy: get data/data_full.json of "
@@ -293,7 +274,7 @@ def _read_clinc150(path: Path | None) -> _Parts:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {
             key: [(str(text), str(intent)) for text, intent in content[key]]
-            for key in ("train", "val", "test", "oos_train", "oos_val", "oos_test")
+            for key in ("train", "val", "test")
         }
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
@@ -301,10 +282,7 @@ def _read_clinc150(path: Path | None) -> _Parts:
         raise DataError(
             f"{path} is not CLINC150's data_full.json: take the one of github.com/clinc/oos-eval"
         ) from error
-    train, validation, test = (
-        tuple(text for text, _ in parts[key]) for key in ("oos_train", "oos_val", "oos_test")
-    )
-    return _Parts(parts["train"], parts["val"], parts["test"], OutOfScope(train, validation, test))
+    return _Parts(parts["train"], parts["val"], parts["test"])
 
 
 def _read_snippets(wheel: Path) -> _Parts:

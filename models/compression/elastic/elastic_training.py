@@ -9,7 +9,7 @@ turns. That a smaller size also learns what the largest just said is in-place di
 largest learns nothing from it. Words beyond a size's vocabulary and numbers beyond its corner get
 no gradient from it.
 
-The losses are those of `pretraining`, and so are the batches; a killed run goes on from its
+The losses are those of `general_distillation`, the batches too; a killed run goes on from its
 checkpoint to the same weights.
 
 [1] J. Yu, T. Huang, "Universally Slimmable Networks", ICCV 2019, arXiv 1903.05134, section 3.
@@ -72,7 +72,7 @@ def train_elastic(
         elastic: whom to train.
         lessons: what it learns.
         settings: how; its sizes are those of `elastic`.
-        loss: what is asked of the vectors, such as `pretraining.vector_loss` with its weights.
+        loss: what is asked of the vectors, such as `general_distillation.vector_loss` with weights.
         seed: of the order of the texts and of the sizes that learn.
         progress: told about every step.
         checkpoints: folder to go on from and to write to; None keeps nothing.
@@ -153,7 +153,7 @@ def _first_numbers(vectors: Tensor, count: int) -> Tensor:
 
 
 def _optimizer(elastic: ElasticStudent, settings: ElasticSettings) -> torch.optim.AdamW:
-    """Return AdamW as `pretraining` has it: rare words take smaller steps."""
+    """Return AdamW as `general_distillation` has it: rare words take smaller steps."""
     words = elastic.largest.words.weight
     others = [p for p in elastic.parameters() if p is not words]
     rate, decay = settings.learning_rate, settings.weight_decay

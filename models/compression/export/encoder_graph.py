@@ -7,7 +7,7 @@ mask -> mean over the real places -> readout -> "vector"
 ```
 
 The graph is written straight from the student's weights (see `graph`, `graph_functions`); a
-`BitPlan` says how each one is stored (see `quantization`). What a weight becomes:
+`BitPlan` says how each one is stored (see `few_bits`). What a weight becomes:
 
     32         fp32 MatMul, fused Attention
     8          dynamic int8: DynamicQuantizeMatMul, QAttention; activations get a step per tensor,

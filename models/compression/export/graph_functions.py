@@ -7,7 +7,7 @@ rows     rows of a table from their packed integers          matrix   an int8 ma
 ```
 
 `write_*` are writers for `graph.Graph.define`: they add nodes to a body and return the name of the
-result. `rows`, `matrix` and `steps` compute what `quantization` says, with the same rounding.
+result. `rows`, `matrix` and `steps` compute what `few_bits` says, with the same rounding.
 """
 
 from collections.abc import Sequence

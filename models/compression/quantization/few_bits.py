@@ -315,11 +315,6 @@ def uniform(student: Student, bits: int) -> BitPlan:
     return plan_bits(student.settings, bits, bits)
 
 
-def embedding_and_matrices(student: Student, embedding_bits: int, matrix_bits: int) -> BitPlan:
-    """Return the plan with these bits for the two tables and for all matrices."""
-    return plan_bits(student.settings, embedding_bits, matrix_bits)
-
-
 def check_plan(settings: StudentSettings, plan: BitPlan) -> None:
     """Raise if a plan does not fit a student.
 

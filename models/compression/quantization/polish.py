@@ -10,7 +10,7 @@
 learns again the vectors that it gave, or should give, in fp32. EI-BERT quantises after training
 ("post-training"); this last stage is our choice, and pays below 8 bits.
 
-The rounding is `quantization`'s own, so what is trained is what ships. Activations are not rounded
+The rounding is that of `few_bits`, so what is trained is what ships. Activations are not rounded
 here: the graph rounds them to 8 bits, which costs little.
 
 [1] Y. Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons", 2013,

@@ -1,6 +1,5 @@
 """The paper's own language: characters are words, and each stands alone."""
 
-import numpy as np
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -53,5 +52,6 @@ def test_a_chinese_teacher_gives_a_chinese_encoder(tmp_path):
     assert pruning["words_after"] < len(PIECES)  # "##手" can never be met, and is gone
     encoder = Encoder.load(out)
     assert encoder.num_tokens("手机很好用") == 2 + 5  # one piece a character
-    vectors = encoder.encode(["手机很好用", "服务很差"])
-    assert np.isfinite(vectors).all() and abs(float(vectors[0] @ vectors[1])) < 1
+    vectors = encoder.encode(["手机很好用，电池不行", "手机很好用，服务很差", "价格便宜，送货很快"])
+    one_half_in_common, nothing_in_common = (float(vectors[0] @ other) for other in vectors[1:])
+    assert nothing_in_common < one_half_in_common < 0.999

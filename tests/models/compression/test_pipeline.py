@@ -38,9 +38,22 @@ def test_report_has_a_row_per_stage(compressed):
     assert all(row.seconds > 0 and row.figures for row in report.stages)
 
 
-def test_bundle_is_within_its_budget_and_uses_it(compressed):
+def test_bundle_is_within_its_budget(compressed):
     bundle, report = compressed
     assert report.bundle_bytes == bundle.num_bytes <= report.budget_bytes == TINY["budget_bytes"]
+
+
+def test_a_budget_that_has_no_room_for_all_words_is_used(
+    teacher_folder, tiny_corpus, tiny_settings, compression_cache, tmp_path
+):
+    student = tiny_settings.student.model_copy(update={"embedding_size": 96})  # words cost most
+    small = tiny_settings.model_copy(update={"budget_bytes": 30_000, "student": student})
+    report = compress(
+        teacher_folder, tiny_corpus, small, tmp_path / "b", compression_cache, seed=3, threads=1
+    )
+    words = next(row.figures for row in report.stages if row.stage == "pruning")
+    assert words["words_after"] < words["words_before"]
+    assert 0.9 * 30_000 <= report.bundle_bytes <= 30_000
 
 
 def test_parity_is_within_tolerance(compressed):
@@ -115,7 +128,8 @@ def test_a_budget_nothing_fits_raises_before_training(
             teacher_folder, tiny_corpus, small, tmp_path / "b", compression_cache, 3, 1,
             lambda what, done, total: stages.append(what),
         )  # fmt: skip
-    assert "distillation" not in stages
+    assert stages[-1] == "compress: pruning"
+    assert not {"compress: student", "pre-training"} & set(stages)
     assert not (tmp_path / "b").exists()
 
 

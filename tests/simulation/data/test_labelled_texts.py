@@ -175,16 +175,14 @@ def test_an_official_test_part_stays_and_train_gives_way(tmp_path):
     assert np.bincount(found.validation.labels).tolist() == [3, 3]
 
 
-def test_clinc150_keeps_its_parts_and_what_is_out_of_scope(tmp_path):
+def test_clinc150_keeps_its_parts_and_leaves_out_what_is_out_of_scope(tmp_path):
     found = load_labelled("clinc150", tmp_path, path=clinc150(tmp_path))
     assert found.label_names == ("alarm", "weather")
     assert len(found.train.texts) == 15  # one equals a test row but for case and spaces
     assert found.validation.texts == ("wake me", "is it wet")
     assert found.test.labels.tolist() == [0, 1]
-    assert found.out_of_scope is not None
-    assert found.out_of_scope.train == ("who is she",)
-    assert found.out_of_scope.validation == ("why not",)
-    assert found.out_of_scope.test == ("what for", "how so")
+    texts = {text for part in (found.train, found.validation, found.test) for text in part.texts}
+    assert not texts & {"who is she", "why not", "what for", "how so"}
 
 
 def test_clinc150_says_where_it_can_be_had(tmp_path):
@@ -200,7 +198,7 @@ def test_clinc150_says_where_it_can_be_had(tmp_path):
         ({"val": [["wake me", "snooze"]]}, "label 'snooze' that no train row has"),
         ({"val": []}, "has an empty part"),
         ({"test": "none"}, "is not CLINC150's data_full.json"),
-        ({"oos_val": None}, "is not CLINC150's data_full.json"),
+        ({"val": None}, "is not CLINC150's data_full.json"),
     ],
 )
 def test_a_changed_clinc150_is_one_line(changes, says, tmp_path):

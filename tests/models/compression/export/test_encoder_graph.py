@@ -1,4 +1,6 @@
 import collections
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
+from models.bundle import GRAPH, TOKENIZER, VOCABULARY, write_bundle
 from models.compression.export.encoder_graph import (
     ADAPTERS,
     ATTENTION,
@@ -25,7 +28,13 @@ from models.compression.export.encoder_graph import (
     graph_bytes_without_words,
     graph_parts,
 )
-from models.compression.quantization.few_bits import PLANES, plan_bits, quantize_columns, uniform
+from models.compression.quantization.few_bits import (
+    PLANES,
+    plan_bits,
+    quantize_columns,
+    uniform,
+    weight_names,
+)
 from models.compression.quantization.polish import fake_quantized
 from models.compression.student import StudentSettings, build_student
 from models.encoder import open_session, run_graph
@@ -114,6 +123,38 @@ def test_fewer_bits_fewer_bytes_and_less_likeness():
         figures.append((graph.ByteSize(), (vectors(graph) * full).sum(axis=1).mean()))
     assert sorted(figures) == figures
     assert figures[1][1] > 0.95
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(sorted(SHAPES)), st.integers(1, WORDS), st.data())
+def test_byte_table_is_the_files_for_any_parts_and_bits(name, words, data):
+    """Whatever a student is made of and however its weights are rounded, no byte goes uncounted."""
+    student = trained(shaped(**SHAPES[name]), words)
+    bits = st.sampled_from([32, *PLANES])
+    plan = {weight: data.draw(bits, weight) for weight in weight_names(student.settings)}
+    graph = export_graph(student, plan)
+    files = {
+        GRAPH: graph.SerializeToString(deterministic=True),
+        VOCABULARY: b"word\n" * words,
+        TOKENIZER: b"{}",
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        bundle = write_bundle(
+            folder,
+            files,
+            graph_parts=graph_parts(graph),
+            vector_size=student.settings.vector_size,
+            origin={"bits": plan},
+            budget_bytes=200_000,
+        )
+        sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    table = {row.part: row.num_bytes for row in bundle.byte_table()}
+    beside = ("vocabulary", "tokenizer settings", "manifest")
+    assert sum(table.values()) == sum(sizes.values()) == bundle.num_bytes
+    assert sum(size for part, size in table.items() if part not in beside) == sizes[GRAPH]
+    # The words' numbers are there, at the bits that the plan gives them.
+    assert table[EMBEDDING] >= words * student.settings.embedding_size * plan["words"] // 8
 
 
 def test_another_model_is_found_out(student):

@@ -1,12 +1,15 @@
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 from models.compression.export.graph import (
     ATTENTION,
     EMBEDDING,
     NORMS,
+    PART_LETTERS,
     STRUCTURE,
     Graph,
     check_tensors,
@@ -64,6 +67,29 @@ def test_parts_add_up_to_the_graph():
     assert parts[EMBEDDING] == 48
     assert parts[NORMS] == 12
     assert parts[ATTENTION] == 0
+    assert parts[STRUCTURE] > 0
+
+
+TENSORS = st.tuples(
+    st.sampled_from(sorted(PART_LETTERS)),
+    st.sampled_from([np.int8, np.uint8, np.float16, np.float32]),
+    st.lists(st.integers(0, 40), max_size=3),
+)
+
+
+@given(st.lists(TENSORS, max_size=8))
+def test_parts_add_up_whatever_is_stored(tensors):
+    graph = Graph()
+    expected = dict.fromkeys(PART_LETTERS, 0)
+    for part, kind, shape in tensors:
+        values = np.ones(shape, kind)
+        graph.store(values, part)
+        expected[part] += values.nbytes
+    graph.add("Cast", "ids", to=TensorProto.FLOAT)
+    model = graph.finish("total", 3)
+    parts = graph_parts(model)
+    assert {part: parts[part] for part in expected} == expected
+    assert sum(parts.values()) == len(model.SerializeToString())
     assert parts[STRUCTURE] > 0
 
 

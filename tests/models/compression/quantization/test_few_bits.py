@@ -8,7 +8,6 @@ from models.compression.quantization.few_bits import (
     GROUP,
     PLANES,
     check_plan,
-    embedding_and_matrices,
     encode_steps,
     highest,
     middle,
@@ -162,7 +161,7 @@ def test_a_plan_names_every_weight_of_the_student():
 
 
 def test_embedding_and_matrices_apart():
-    plan = embedding_and_matrices(build_student(SHAPE, 10, seed=0), 4, 8)
+    plan = plan_bits(SHAPE, 4, 8)
     assert plan["words"] == plan["positions"] == 4
     assert {bits for name, bits in plan.items() if name not in ("words", "positions")} == {8}
 
