@@ -8,15 +8,24 @@
 The rows stand in simulation/presets/language/english.toml. Words and passes are compared after a
 short pre-training each, the same for all of them; as a whole one for each would be too dear, their
 figures belong side by side and not beside those of the pretrained encoder. `--sensitivity` prints
-what rounding each module alone does to the general vectors, without any task.
+what rounding each module alone does to the general vectors, without any task, and the plan that
+this table chooses for the bytes that the budget leaves, beside the shipped one. The student is read
+back out of the bundle: its weights lie on the shipped levels already, so rounding them to the
+shipped bits once more costs too little, and the shipped plan looks better than it is.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.language_understanding import options, prepare
 from benchmarks.machine import describe_machine
-from models.compression.quantization.sensitivity import sensitivity
-from models.compression.tasks.task_head import split_texts
+from models.bundle import ENCODER_BUDGET_BYTES, GRAPH, EncoderBundle
+from models.compression.export.encoder_graph import export_graph
+from models.compression.quantization.few_bits import FULL, BitPlan
+from models.compression.quantization.sensitivity import SensitivityRow, choose_plan, sensitivity
+from models.compression.student import Student
+from models.errors import BudgetError
+from models.wordpiece import split_texts
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.experiments.general_students import GeneralStudent
@@ -62,19 +71,54 @@ def main() -> None:
 
 
 def print_sensitivity(folder: Path) -> None:
-    """Each weight alone in 8 and in 4 bits, against the same student in fp32."""
-    general = GeneralStudent.of_bundle(folder)
+    """Each weight alone in few bits against the same student in fp32, and the plan they choose."""
+    bundle, general = EncoderBundle.open(folder), GeneralStudent.of_bundle(folder)
+    shipped: BitPlan = bundle.manifest["origin"]["bits"]
+    room = ENCODER_BUDGET_BYTES - (bundle.num_bytes - bundle.manifest["files"][GRAPH]["bytes"])
     texts = held_back_prose(cache_folder(), SENSITIVITY_TEXTS)
     ids = split_texts(general.tokenizer, texts, general.student.settings.max_tokens)
     with Voice(machine=False).progress() as progress:
-        found = sensitivity(general.student, ids, (8, 4), progress)
+        found = sensitivity(general.student, ids, bits_tried(shipped), progress)
     rows = [["weight", "bits", "cosine to fp32", "neighbours in common, %", "bytes saved"]]
     for row in found:
         figures = [f"{row.cosine:.4f}", f"{100 * row.neighbours:.1f}", f"{row.bytes_saved:,}"]
         rows.append([row.weight, str(row.bits), *figures])
     print(describe_machine())
     print(f"{len(texts)} held-back texts, one a request\n")
-    print(markdown(rows))
+    print(markdown(rows), "\n")
+    print(f"the budget leaves {room:,} bytes for the graph; the loss is the sum of 1 - cosine\n")
+    print(plans_table(general.student, found, shipped, room))
+
+
+def bits_tried(shipped: BitPlan) -> tuple[int, ...]:
+    """8, 4 and those of the shipped plan, so that its own loss can be told.
+
+    >>> bits_tried({"words": 4, "projector": 6})
+    (8, 6, 4)
+    """
+    return tuple(sorted({8, 4, *shipped.values()} - {FULL}, reverse=True))
+
+
+def plans_table(
+    student: Student, table: Sequence[SensitivityRow], shipped: BitPlan, room: int
+) -> str:
+    """The shipped plan and the one of the least expected loss whose graph has `room` bytes."""
+    plans = {"as shipped": shipped}
+    try:
+        plans["chosen by the table"] = choose_plan(student, table, room)
+    except BudgetError as error:
+        print(error)
+    losses = {(row.weight, row.bits): 1 - row.cosine for row in table}
+    rows = [["", *plans], ["bytes of the graph"], ["expected loss"]]
+    rows += [[name] for name in shipped]
+    for plan in plans.values():
+        # A weight left in fp32 loses nothing.
+        loss = sum(losses[item] for item in plan.items() if item[1] != FULL)
+        column = [f"{export_graph(student, plan).ByteSize():,}", f"{loss:.4f}"]
+        column += [str(plan[name]) for name in shipped]
+        for row, cell in zip(rows[1:], column, strict=True):
+            row.append(cell)
+    return markdown(rows)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ belong to the machine: compare the ratios.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 from tokenizers import Tokenizer
 
@@ -98,7 +100,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    keep_to_one_thread()
     with tempfile.TemporaryDirectory() as scratch:
         runners = all_runners(given.bundle, given.static, Path(scratch), cache_folder())
         alone = {runner.name: in_fresh_processes(runner) for runner in runners}
@@ -118,6 +120,15 @@ def main() -> None:
     print(describe_machine(), "\n")
     print(table(num_bytes, alone, times), "\n")
     print(ratios(times))
+
+
+def keep_to_one_thread() -> None:
+    """Let torch and tokenizers use one thread; onnxruntime's sessions have one anyway.
+
+    Without it `encode_batch_fast` splits a batch on all cores. Fresh processes inherit it.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
 
 
 def all_runners(bundle: Path, static: Path | None, scratch: Path, cache: Path) -> list[Runner]:
@@ -188,7 +199,7 @@ def torch_runner(general: GeneralStudent, folder: Path) -> Runner:
 def minilm_runner(cache: Path) -> Runner:
     """The default text teacher as int8, exported once."""
     teacher = teacher_folder(cache)
-    folder = cache / "minilm-int8" / f"{teacher.name}-torch-{torch.__version__}"
+    folder = cache / "minilm-int8" / minilm_key(teacher)
     if not (folder / GRAPH).is_file():
         with write_whole(folder / GRAPH) as file:
             file.write(export_minilm(teacher))
@@ -196,6 +207,11 @@ def minilm_runner(cache: Path) -> Runner:
     tokenizer.no_padding()
     tokenizer.enable_truncation(128)
     return graph_runner(MINILM, (folder / GRAPH).read_bytes(), tokenizer, folder)
+
+
+def minilm_key(teacher: Path) -> str:
+    """What the exported graph depends on: the teacher, who exports it and who quantises it."""
+    return f"{teacher.name}-torch-{torch.__version__}-onnxruntime-{onnxruntime.__version__}"
 
 
 def export_minilm(teacher: Path) -> bytes:

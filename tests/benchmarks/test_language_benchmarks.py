@@ -1,13 +1,21 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import language_understanding
+import pytest
+
+from benchmarks import ablations, encoder_speed, language_understanding, run_all
 from benchmarks.encoder_speed import bundle_runner, ratios, table, texts_of, time_all
 from benchmarks.frontier import Dot, dots, draw, frontier
+from models.bundle import GRAPH, EncoderBundle
+from models.compression.export.encoder_graph import export_graph
+from models.compression.quantization.few_bits import uniform
+from models.compression.quantization.sensitivity import sensitivity
+from tests.models.compression.tiny_task import tiny_student
 from tests.simulation.experiments.test_language_cells import result
-from tests.simulation.experiments.tiny_language import tiny_bench, write_general_bundle
+from tests.simulation.experiments.tiny_language import rows, tiny_bench, write_general_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +67,61 @@ def test_a_cell_without_the_format_is_no_dot_and_no_error():
     results = [result("a", num_bytes={"int8": 7}), result("a", seed=1, scores={}, num_bytes={})]
     assert dots(results, {"ours": "ei-bert:int8"}, ["a"]) == [Dot("ours", 7, 50.0)]
     assert dots(results[1:], {"ours": "ei-bert:int8"}, ["a"]) == []
+
+
+def test_one_thread_is_one_thread_for_tokenizers_too(monkeypatch):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    seen = []
+    monkeypatch.setattr(encoder_speed.torch, "set_num_threads", seen.append)
+    monkeypatch.setattr(encoder_speed, "all_runners", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr(sys, "argv", ["encoder_speed", "bundle"])
+    with pytest.raises(pytest.fail.Exception, match="timed"):
+        encoder_speed.main()
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+    assert seen == [1]
+
+
+def test_another_onnxruntime_exports_minilm_anew(monkeypatch):
+    before = encoder_speed.minilm_key(Path("minilm"))
+    monkeypatch.setattr(encoder_speed.onnxruntime, "__version__", "0.0.1")
+    assert encoder_speed.minilm_key(Path("minilm")) != before
+
+
+def test_the_sensitivity_table_chooses_a_plan(tmp_path, monkeypatch, capsys):
+    write_general_bundle(tmp_path / "bundle")
+    texts = [text for text, _ in rows(12, 0)]
+    monkeypatch.setattr(ablations, "held_back_prose", lambda *_: texts)
+    ablations.print_sensitivity(tmp_path / "bundle")
+    page = capsys.readouterr().out
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    assert "|  | as shipped | chosen by the table |" in table
+    assert any(line.startswith("| words | 8 | 8 |") for line in table)  # there is room for it
+    graph = EncoderBundle.open(tmp_path / "bundle").manifest["files"][GRAPH]["bytes"]
+    assert f"| bytes of the graph | {graph:,} | {graph:,} |" in table
+
+
+def test_a_plan_that_needs_fewer_bytes_is_set_beside_the_shipped_one():
+    student = tiny_student()
+    shipped = uniform(student, 8)
+    table = sensitivity(
+        student, [[2, 5 + k, 9, 3] for k in range(12)], ablations.bits_tried(shipped)
+    )
+    size = export_graph(student, shipped).ByteSize()
+    page = ablations.plans_table(student, table, shipped, size - 200)
+    sizes, losses = (line.split("|")[2:4] for line in page.splitlines()[2:4])
+    ours, chosen = (int(cell.replace(",", "")) for cell in sizes)
+    assert ours == size and chosen <= size - 200
+    assert float(losses[0]) <= float(losses[1])
+
+
+def test_all_scripts_can_be_told_what_they_are_told():
+    """Each module is there, and what it is pointed at too."""
+    for script, *words in run_all.SCRIPTS:
+        assert (ROOT / "benchmarks" / f"{script}.py").is_file()
+        for word in words:
+            assert word.startswith("--") or (ROOT / word).is_dir(), word
+    names = {script for script, *_ in run_all.SCRIPTS}
+    assert {"encoder_graph", "encoder_speed", "sentence_vectors", "ablations"} <= names
 
 
 def test_without_its_path_clinc150_is_left_out():
