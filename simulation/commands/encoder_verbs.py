@@ -1,4 +1,4 @@
-"""The verbs of the encoder itself: distill, encode."""
+"""The verbs of the encoder itself: distill, encode, inspect."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +39,7 @@ Format = Annotated[
     ),
 ]
 Variant = Annotated[
-    str, typer.Option(help="Manner of cross-distillation: usual, plain, head, mutual, both, ...")
+    str, typer.Option(help="Manner of cross-distillation: usual, plain, mutual, both, ...")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of the student's training.")]
 SettingsFile = Annotated[
@@ -195,3 +195,46 @@ def _lines(path: Path) -> list[str]:
     if not found:
         raise DataError(f"{path} has no line of text: give at least one")
     return found
+
+
+def inspect(bundle: BundleFolder, machine: options.Machine = False) -> None:
+    """Show what a bundle is: the bytes of each part, its shape and bits, the operators it needs.
+
+    Every size and hash is checked on the way. The operators are those that an onnxruntime must
+    have that is built for this bundle alone (see docs/on-device.md).
+
+    Examples:
+
+      pocketfleet inspect models/pretrained/ei-bert-en
+
+      pocketfleet inspect runs/quickstart/bundle --json
+    """
+    import onnx
+
+    from models.bundle import GRAPH, LARGEST_BUNDLE_BYTES, EncoderBundle
+    from models.compression.export.operators import required_operators
+
+    voice = Voice(machine)
+    opened = EncoderBundle.open(bundle, LARGEST_BUNDLE_BYTES)
+    operators = required_operators(onnx.load_model_from_string(opened.read(GRAPH)))
+    table = Table(title=str(bundle))
+    table.add_column("part")
+    table.add_column("bytes", justify="right")
+    for row in opened.byte_table():
+        table.add_row(row.part, f"{row.num_bytes:,}")
+    table.add_section()
+    table.add_row("in all", f"{opened.num_bytes:,}")
+    voice.show(table)
+    origin = dict(opened.manifest["origin"])
+    for name, value in origin.items():
+        voice.show(f"{name}: {value}")
+    voice.show("operators:\n" + operators.rstrip())
+    voice.result(
+        {
+            "bytes": {row.part: row.num_bytes for row in opened.byte_table()},
+            "num_bytes": opened.num_bytes,
+            "vector_size": opened.vector_size,
+            "origin": origin,
+            "operators": operators.splitlines(),
+        }
+    )

@@ -223,10 +223,9 @@ def _digest(settings: Settings, teacher: str, corpus: Corpus) -> str:
 def _code_hash() -> str:
     """A hash of the code that makes bundles: a change of it makes them anew."""
     folder = Path(models.bundle.__file__).parent
-    files = [*folder.glob("compression/*.py"), *folder.glob("*.py")]
     digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.name.encode() + file.read_bytes())
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,11 +1,10 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.wordpiece import (
+    CHARACTERS_PER_TOKEN,
     LONGEST_WORD,
     SPECIAL_TOKENS,
     UNKNOWN,
@@ -67,14 +66,14 @@ def test_long_text_is_cut_to_max_tokens():
 def test_a_megabyte_costs_no_more_than_a_page():
     tokenizer = build_tokenizer(PIECES, SETTINGS)
     text = "abc " * 2_000_000
-    start = time.perf_counter()
-    ids = tokenizer.encode(cut(text, SETTINGS.max_tokens)).ids
-    assert len(ids) == SETTINGS.max_tokens
-    assert time.perf_counter() - start < 0.5
+    read = cut(text, SETTINGS.max_tokens)
+    assert len(read) == CHARACTERS_PER_TOKEN * SETTINGS.max_tokens
+    assert len(tokenizer.encode(read).ids) == SETTINGS.max_tokens
 
 
 def test_half_a_character_pair_is_readable():
-    assert build_tokenizer(PIECES, SETTINGS).encode(cut("a \ud800", SETTINGS.max_tokens)).tokens[1] == "a"
+    read = cut("a \ud800", SETTINGS.max_tokens)
+    assert build_tokenizer(PIECES, SETTINGS).encode(read).tokens[1] == "a"
 
 
 @given(st.booleans(), st.booleans(), st.integers(3, 512))

@@ -227,3 +227,18 @@ def test_a_task_bundle_is_no_start(folder, monkeypatch, capsys):
     start = str(folder / "first" / "bundle")
     assert distil(folder, monkeypatch, "--start", start, "--out", str(folder / "second")) == 2
     assert "is that of a task" in " ".join(capsys.readouterr().err.split())
+
+
+def test_inspect_tells_the_bytes_and_the_operators(folder, capsys):
+    assert run(["inspect", str(folder / "bundle"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    files = sum(path.stat().st_size for path in (folder / "bundle").iterdir())
+    assert sum(told["bytes"].values()) == told["num_bytes"] == files
+    assert {line.split(";")[0] for line in told["operators"]} == {"ai.onnx", "com.microsoft"}
+    assert run(["inspect", str(folder / "bundle")]) == 0
+    assert "in all" in capsys.readouterr().out
+
+
+def test_inspect_refuses_what_is_no_bundle(folder, capsys):
+    assert run(["inspect", str(folder / "teacher")]) == 2
+    assert "teacher" in capsys.readouterr().err
