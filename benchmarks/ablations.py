@@ -28,11 +28,11 @@ from models.errors import BudgetError
 from models.wordpiece import split_texts
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
-from simulation.experiments.general_students import GeneralStudent
-from simulation.experiments.held_back_texts import held_back_prose
-from simulation.experiments.language_cells import cells_of
-from simulation.experiments.language_tables import ablation_table, left_out_note, markdown
-from simulation.experiments.language_tasks import current_results, fill_cells
+from simulation.experiments.encoders.general_students import GeneralStudent
+from simulation.experiments.encoders.held_back_texts import held_back_prose
+from simulation.experiments.language.cells import cells_of
+from simulation.experiments.language.tables import ablation_table, left_out_note, markdown
+from simulation.experiments.language.workbench import current_results, fill_cells
 
 SETS = ["clinc150", "rt-snippets"]
 SEEDS = [0, 1, 2]

@@ -18,8 +18,8 @@ from benchmarks.machine import describe_machine
 from models.files import write_json
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
-from simulation.experiments.elastic_sizes import compare_with_own_runs, load_elastic
-from simulation.experiments.language_tables import markdown
+from simulation.experiments.encoders.elastic_sizes import compare_with_own_runs, load_elastic
+from simulation.experiments.language.tables import markdown
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -39,8 +39,8 @@ from models.errors import DataError
 from models.files import write_whole
 from simulation.data.cache import cache_folder
 from simulation.data.teachers import teacher_folder
-from simulation.experiments.general_students import GeneralStudent
-from simulation.experiments.language_tables import markdown
+from simulation.experiments.encoders.general_students import GeneralStudent
+from simulation.experiments.language.tables import markdown
 
 LENGTHS, REPEATS, PROCESSES = (8, 16, 32, 64), 7, 5
 REQUESTS = {1: 60, 64: 4}

@@ -17,9 +17,9 @@ from benchmarks.machine import describe_machine
 from models.progress import Progress
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
-from simulation.experiments.general_students import find_start
-from simulation.experiments.language_settings import StartSettings, load_language_settings
-from simulation.experiments.language_tables import markdown
+from simulation.experiments.encoders.general_students import find_start
+from simulation.experiments.language.settings import StartSettings, load_language_settings
+from simulation.experiments.language.tables import markdown
 
 HEAD = [
     "student", "bytes", "words", "attention kept, %", "agreement, warm start",

@@ -22,7 +22,7 @@ from models.errors import SettingsError
 from models.files import write_json
 from simulation.data.cache import cache_folder
 from simulation.data.splits import Split
-from simulation.experiments.encoder_comparison import (
+from simulation.experiments.encoders.encoder_comparison import (
     ArmValues,
     EncoderComparisonSettings,
     catalogue_of,
@@ -30,7 +30,9 @@ from simulation.experiments.encoder_comparison import (
     load_encoder_comparison,
     play_on_phones,
 )
-from simulation.experiments.encoders import (
+from simulation.experiments.encoders.ranking_tasks import RankingTask, cold_task, warm_task
+from simulation.experiments.encoders.recommender_course import Course
+from simulation.experiments.encoders.text_readers import (
     NONE,
     TextReader,
     bundle_reader,
@@ -40,8 +42,6 @@ from simulation.experiments.encoders import (
     tf_idf_reader,
 )
 from simulation.experiments.materials import prepare_data
-from simulation.experiments.ranking_tasks import RankingTask, cold_task, warm_task
-from simulation.experiments.recommender_course import Course
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings, load_settings
 

@@ -23,18 +23,18 @@ from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.data.labelled_texts import CLINC150, load_labelled
 from simulation.data.pretraining_text import pretraining_texts
-from simulation.experiments.encoders import TextReader, bundle_reader, tf_idf_reader
-from simulation.experiments.general_students import find_start
-from simulation.experiments.held_back_texts import (
+from simulation.experiments.encoders.general_students import find_start
+from simulation.experiments.encoders.held_back_texts import (
     clinc_intents,
     film_texts,
     held_back_prose,
     wiki_descriptions,
 )
-from simulation.experiments.language_cells import SplitName
-from simulation.experiments.language_settings import LanguageSettings, load_language_settings
-from simulation.experiments.language_tables import markdown
-from simulation.experiments.sentence_vectors import Examination, examine, text_teacher
+from simulation.experiments.encoders.sentence_vectors import Examination, examine, text_teacher
+from simulation.experiments.encoders.text_readers import TextReader, bundle_reader, tf_idf_reader
+from simulation.experiments.language.cells import SplitName
+from simulation.experiments.language.settings import LanguageSettings, load_language_settings
+from simulation.experiments.language.tables import markdown
 
 RIVAL_STARTS = ("bert-tiny", "static")
 

@@ -79,7 +79,7 @@ def distill(
 
     From Python: Classifier.load(Path("runs/intents/bundle")).classify(["wake me at seven"]).
     """
-    from simulation.experiments.task_distillation import Wish, distil_task
+    from simulation.experiments.language.task_distillation import Wish, distil_task
 
     voice = Voice(machine)
     with voice.progress() as progress:

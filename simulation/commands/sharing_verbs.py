@@ -55,7 +55,7 @@ def elastic(
     Killed, the same command goes on where it was. A bundle above 1,910,000 bytes is loaded with
     Encoder.load(path, budget_bytes=4_000_000).
     """
-    from simulation.experiments.elastic_sizes import load_elastic, make_sizes
+    from simulation.experiments.encoders.elastic_sizes import load_elastic, make_sizes
 
     voice = Voice(machine)
     plan, settings = load_elastic(settings_file, overrides or ())
@@ -139,7 +139,7 @@ def scenarios(
     phone.add_scenario("intent", Path("runs/scenarios/intent.npz").read_bytes()) and
     phone.label("intent", ["wake me at seven"]).
     """
-    from simulation.experiments.two_scenarios import Wish, load_scenarios, make_scenarios
+    from simulation.experiments.encoders.two_scenarios import Wish, load_scenarios, make_scenarios
 
     voice = Voice(machine)
     wish = Wish(encoder, run_folder, clinc150, path, settings_file, tuple(overrides or ()), test)

@@ -14,7 +14,7 @@ from models.compression.export.encoder_graph import export_graph
 from models.compression.quantization.few_bits import uniform
 from models.compression.quantization.sensitivity import sensitivity
 from tests.models.compression.tiny_task import tiny_student
-from tests.simulation.experiments.test_language_cells import result
+from tests.simulation.experiments.language.test_cells import result
 from tests.simulation.experiments.tiny_language import rows, tiny_bench, write_general_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

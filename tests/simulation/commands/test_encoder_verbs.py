@@ -9,10 +9,10 @@ import pytest
 from models.classifier import Classifier
 from simulation.__main__ import run
 from simulation.data.cache import CACHE_VARIABLE
-from simulation.experiments import task_distillation
-from simulation.experiments.general_students import GeneralStudent
-from simulation.experiments.language_settings import load_language_settings
-from simulation.experiments.task_distillation import Wish
+from simulation.experiments.encoders.general_students import GeneralStudent
+from simulation.experiments.language import task_distillation
+from simulation.experiments.language.settings import load_language_settings
+from simulation.experiments.language.task_distillation import Wish
 from tests.models.conftest import save_teacher, tiny_teacher_model
 from tests.simulation.experiments.tiny_language import INTENTS, rows, tiny_bench, tiny_tree
 

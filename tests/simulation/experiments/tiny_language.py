@@ -11,8 +11,8 @@ from models.compression.export.encoder_graph import export_graph, graph_parts
 from models.compression.quantization.few_bits import uniform
 from models.seeds import generator
 from models.wordpiece import TokenizerSettings, vocabulary_to_bytes
-from simulation.experiments.language_settings import DEFAULT_FILE, LanguageSettings
-from simulation.experiments.language_tasks import Workbench
+from simulation.experiments.language.settings import DEFAULT_FILE, LanguageSettings
+from simulation.experiments.language.workbench import Workbench
 from tests.models.compression.tiny_task import CROSS, FINE_TUNING, PIECES, tiny_student
 from tests.models.conftest import TINY, WORDS, save_teacher, tiny_teacher_model
 

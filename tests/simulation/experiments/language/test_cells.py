@@ -1,7 +1,7 @@
 import pytest
 
 from models.errors import DataError
-from simulation.experiments.language_cells import (
+from simulation.experiments.language.cells import (
     TEACHER,
     TF_IDF,
     Cell,

@@ -12,8 +12,8 @@ left out for one seed. What is missing is a dash, never a guess.
 import statistics
 from collections.abc import Sequence
 
-from simulation.experiments.language_cells import CellResult, LeftOut
-from simulation.experiments.language_settings import USUAL, LanguageSettings
+from simulation.experiments.language.cells import CellResult, LeftOut
+from simulation.experiments.language.settings import USUAL, LanguageSettings
 
 MISSING = "-"
 _NAMES_SHOWN = 3

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from models.compression.tasks.task import Examples, Task
-from simulation.experiments.language_settings import TfIdfSettings
-from simulation.experiments.text_baselines import fit_probe, fit_tf_idf
+from simulation.experiments.language.settings import TfIdfSettings
+from simulation.experiments.language.text_baselines import fit_probe, fit_tf_idf
 from tests.models.compression.tiny_task import examples, tiny_task
 
 SETTINGS = TfIdfSettings(longest_ngram=2, inverse_penalties=(0.1, 10.0), iterations=100)

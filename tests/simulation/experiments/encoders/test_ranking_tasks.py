@@ -8,8 +8,13 @@ from models.errors import DataError
 from models.recommender import initial_parameters
 from models.scoring import score_users
 from simulation.data.splits import Split, SplitSettings, split
+from simulation.experiments.encoders.ranking_tasks import (
+    RankingTask,
+    cold_task,
+    complete,
+    warm_task,
+)
 from simulation.experiments.evaluation import Referee
-from simulation.experiments.ranking_tasks import RankingTask, cold_task, complete, warm_task
 from simulation.world.build import pooled_histories
 from tests.simulation.data.made_up import interactions
 from tests.tiny_world import NUM_ITEMS, RECOMMENDER, SEED, TEXT_DIM, made_up_split

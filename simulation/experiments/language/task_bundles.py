@@ -36,7 +36,7 @@ from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
 from models.wordpiece import TokenizerSettings, cut, vocabulary_to_bytes
-from simulation.experiments.general_students import GeneralStudent
+from simulation.experiments.encoders.general_students import GeneralStudent
 
 _SAY_EVERY = 200
 

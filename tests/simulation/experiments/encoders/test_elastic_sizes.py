@@ -14,7 +14,7 @@ from models.encoder import Encoder
 from models.errors import SettingsError
 from simulation.__main__ import run
 from simulation.data.cache import CACHE_VARIABLE
-from simulation.experiments.elastic_sizes import (
+from simulation.experiments.encoders.elastic_sizes import (
     compare_with_own_runs,
     load_elastic,
     make_sizes,

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from models.errors import DataError
 from simulation.data.labelled_texts import load_labelled
-from simulation.experiments.held_back_texts import (
+from simulation.experiments.encoders.held_back_texts import (
     Retrieval,
     clinc_intents,
     mean_reciprocal_rank,

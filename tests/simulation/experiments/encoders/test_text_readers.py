@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.errors import DataError
-from simulation.experiments.encoders import (
+from simulation.experiments.encoders.text_readers import (
     TextReader,
     no_text_reader,
     random_reader,

@@ -22,7 +22,7 @@ from models.compression.scenarios.scenario_training import (
 from models.progress import Progress
 from models.scenarios_serving import ScenarioEncoder
 from models.wordpiece import split_texts
-from simulation.experiments.general_students import GeneralStudent
+from simulation.experiments.encoders.general_students import GeneralStudent
 
 _REQUESTS = 200
 """Requests between two words on how far it is."""

@@ -12,8 +12,8 @@ from models.errors import DataError, SettingsError
 from models.scenarios_serving import ScenarioEncoder
 from simulation.__main__ import run
 from simulation.data.cache import CACHE_VARIABLE
-from simulation.experiments.frozen_encoder import FrozenEncoder
-from simulation.experiments.two_scenarios import Wish, load_intents, load_scenarios
+from simulation.experiments.encoders.frozen_encoder import FrozenEncoder
+from simulation.experiments.encoders.two_scenarios import Wish, load_intents, load_scenarios
 from simulation.run_folder import running
 from simulation.settings import load_settings
 from tests.integration.test_quickstart import write_inputs
@@ -25,7 +25,7 @@ from tests.simulation.experiments.tiny_language import (
 )
 
 QUICK = ("intent.epochs=25", "intent.learning_rate=0.02", "recommendation.epochs=8", "threads=1")
-GENERAL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "ei-bert-en"
+GENERAL = Path(__file__).resolve().parents[4] / "models" / "pretrained" / "ei-bert-en"
 TEXTS = ["love story", "crime in the city", "the old ship"]
 
 

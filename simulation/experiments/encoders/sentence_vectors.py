@@ -26,17 +26,17 @@ from models.compression.teacher.text_teacher import (
 from models.progress import Progress, silent
 from simulation.data.labelled_texts import LabelledTexts
 from simulation.data.teachers import MINILM_NAME, teacher_folder
-from simulation.experiments.encoders import TextReader
-from simulation.experiments.held_back_texts import (
+from simulation.experiments.encoders.held_back_texts import (
     Retrieval,
     mean_reciprocal_rank,
     ranks_of_right,
     recall,
 )
-from simulation.experiments.language_cells import SplitName
-from simulation.experiments.language_settings import LanguageSettings
-from simulation.experiments.language_tasks import judged_part, task_of
-from simulation.experiments.text_baselines import fit_probe
+from simulation.experiments.encoders.text_readers import TextReader
+from simulation.experiments.language.cells import SplitName
+from simulation.experiments.language.settings import LanguageSettings
+from simulation.experiments.language.text_baselines import fit_probe
+from simulation.experiments.language.workbench import judged_part, task_of
 
 _SHORTEST = 1e-12
 

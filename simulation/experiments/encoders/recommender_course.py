@@ -46,9 +46,9 @@ from models.text_space import TextSpace
 from models.wordpiece import split_texts, vocabulary_to_bytes
 from server.server_teacher import train_on_pooled_data
 from simulation.data.prose import distillation_prose
-from simulation.experiments.encoders import TextReader
-from simulation.experiments.general_students import GeneralStudent
-from simulation.experiments.ranking_tasks import RankingTask
+from simulation.experiments.encoders.general_students import GeneralStudent
+from simulation.experiments.encoders.ranking_tasks import RankingTask
+from simulation.experiments.encoders.text_readers import TextReader
 from simulation.settings import Settings
 
 

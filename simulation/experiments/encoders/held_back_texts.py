@@ -24,7 +24,7 @@ from simulation.data.interactions import Columns
 from simulation.data.labelled_texts import CLINC150, load_labelled
 from simulation.data.sources import WIKIPEDIA_LEADS, fetch_pinned
 from simulation.data.wheels import PinnedWheel, read_member
-from simulation.experiments.language_cells import SplitName
+from simulation.experiments.language.cells import SplitName
 from simulation.experiments.materials import prepare_data
 from simulation.settings import load_settings
 

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from models.compression.tasks.task import Task
-from simulation.experiments.language_settings import TfIdfSettings
+from simulation.experiments.language.settings import TfIdfSettings
 
 _FLOAT32_BYTES = 4
 

@@ -23,11 +23,17 @@ from models.progress import Progress, silent
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, load_labelled
 from simulation.data.own_labelled_texts import load_own
 from simulation.data.teachers import teacher_sha256
-from simulation.experiments.general_students import GeneralStudent
-from simulation.experiments.language_cells import SplitName, digest_of
-from simulation.experiments.language_settings import OWN, LanguageSettings, load_language_settings
-from simulation.experiments.language_tasks import finish, judged_part, task_of, teach, teacher_of
-from simulation.experiments.task_bundles import check_fits, write_task_bundle
+from simulation.experiments.encoders.general_students import GeneralStudent
+from simulation.experiments.language.cells import SplitName, digest_of
+from simulation.experiments.language.settings import OWN, LanguageSettings, load_language_settings
+from simulation.experiments.language.task_bundles import check_fits, write_task_bundle
+from simulation.experiments.language.workbench import (
+    finish,
+    judged_part,
+    task_of,
+    teach,
+    teacher_of,
+)
 from simulation.run_folder import git_commit, versions
 
 BUNDLE, REPORT = "bundle", "report.json"

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from benchmarks.sentence_vectors import parser
-from simulation.experiments.encoders import TextReader, bundle_reader, random_reader
-from simulation.experiments.held_back_texts import clinc_intents
-from simulation.experiments.sentence_vectors import (
+from simulation.experiments.encoders.held_back_texts import clinc_intents
+from simulation.experiments.encoders.sentence_vectors import (
     Examination,
     examine,
     probe_score,
     text_teacher,
     unit_vectors,
 )
+from simulation.experiments.encoders.text_readers import TextReader, bundle_reader, random_reader
 from tests.models.conftest import WORDS
 from tests.simulation.experiments.tiny_language import tiny_bench
 

@@ -7,7 +7,7 @@ labelled set --fine-tuning--> teacher --------------------------------------> "t
       +--TF-IDF + logistic regression--------------------------------------> "tf-idf"
 ```
 
-One cell (see `language_cells`) is one of these arms on one set. The teacher of a set is fine-tuned
+One cell (see `cells`) is one of these arms on one set. The teacher of a set is fine-tuned
 once and serves all students and seeds. Choices are made on the validation split; a cell of the test
 split looks at the test texts once, at its end.
 """
@@ -32,8 +32,8 @@ from models.progress import Progress, silent
 from models.wordpiece import split_texts
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, Split, load_labelled
 from simulation.data.teachers import MINILM_NAME, teacher_folder, teacher_sha256
-from simulation.experiments.general_students import GeneralStudent, open_start
-from simulation.experiments.language_cells import (
+from simulation.experiments.encoders.general_students import GeneralStudent, open_start
+from simulation.experiments.language.cells import (
     TEACHER,
     TF_IDF,
     Cell,
@@ -47,9 +47,9 @@ from simulation.experiments.language_cells import (
     results_in,
     write_result,
 )
-from simulation.experiments.language_settings import LanguageSettings
-from simulation.experiments.task_bundles import ship
-from simulation.experiments.text_baselines import fit_tf_idf
+from simulation.experiments.language.settings import LanguageSettings
+from simulation.experiments.language.task_bundles import ship
+from simulation.experiments.language.text_baselines import fit_tf_idf
 from simulation.run_folder import git_commit, versions
 
 FP32 = "fp32"

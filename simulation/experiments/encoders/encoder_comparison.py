@@ -50,11 +50,11 @@ from models.text_space import TextSpace
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split
 from simulation.experiments.arms import FEDERATED, STATIC
-from simulation.experiments.encoders import TEACHER, TextReader, bundle_reader
+from simulation.experiments.encoders.ranking_tasks import PerUser, RankingTask, complete
+from simulation.experiments.encoders.recommender_course import CompanionSettings, Course
+from simulation.experiments.encoders.text_readers import TEACHER, TextReader, bundle_reader
 from simulation.experiments.federation import prepare_arm, run_arm
 from simulation.experiments.materials import Materials
-from simulation.experiments.ranking_tasks import PerUser, RankingTask, complete
-from simulation.experiments.recommender_course import CompanionSettings, Course
 from simulation.experiments.training import CentralJob, central_jobs, train_pooled
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings

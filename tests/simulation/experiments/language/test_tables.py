@@ -1,6 +1,6 @@
-from simulation.experiments.language_settings import LanguageSettings
-from simulation.experiments.language_tables import ablation_table, quality_table
-from tests.simulation.experiments.test_language_cells import result
+from simulation.experiments.language.settings import LanguageSettings
+from simulation.experiments.language.tables import ablation_table, quality_table
+from tests.simulation.experiments.language.test_cells import result
 from tests.simulation.experiments.tiny_language import tiny_tree
 
 

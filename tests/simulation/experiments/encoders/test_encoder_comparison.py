@@ -16,7 +16,7 @@ from models.compression.recommendation.recommender_distillation import (
 from models.encoder import Encoder
 from models.errors import SettingsError
 from models.wordpiece import TokenizerSettings, build_tokenizer, split_texts, vocabulary_to_bytes
-from simulation.experiments.encoder_comparison import (
+from simulation.experiments.encoders.encoder_comparison import (
     ArmValues,
     TaskResult,
     baseline_values,
@@ -24,12 +24,16 @@ from simulation.experiments.encoder_comparison import (
     load_encoder_comparison,
     play_on_phones,
 )
-from simulation.experiments.encoders import bundle_reader, no_text_reader, random_reader
-from simulation.experiments.ranking_tasks import RankingTask, cold_task, warm_task
-from simulation.experiments.recommender_course import (
+from simulation.experiments.encoders.ranking_tasks import RankingTask, cold_task, warm_task
+from simulation.experiments.encoders.recommender_course import (
     CompanionSettings,
     Course,
     hold_out_last,
+)
+from simulation.experiments.encoders.text_readers import (
+    bundle_reader,
+    no_text_reader,
+    random_reader,
 )
 from simulation.settings import Settings, load_settings
 from tests.models.compression import tiny_recommendation as tiny

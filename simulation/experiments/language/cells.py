@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from models.errors import DataError
 from models.files import write_json
-from simulation.experiments.language_settings import USUAL
+from simulation.experiments.language.settings import USUAL
 
 SplitName = Literal["validation", "test"]
 

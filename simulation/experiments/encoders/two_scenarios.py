@@ -42,18 +42,18 @@ from models.text_space import TextSpace
 from server.server_teacher import CentralModel
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, load_labelled
 from simulation.data.own_labelled_texts import load_own
-from simulation.experiments.encoder_comparison import (
+from simulation.experiments.encoders.encoder_comparison import (
     POOLED,
     ArmValues,
     TaskResult,
     catalogue_of,
     judge,
 )
-from simulation.experiments.frozen_encoder import FrozenEncoder
-from simulation.experiments.language_settings import OWN, load_language_settings
+from simulation.experiments.encoders.frozen_encoder import FrozenEncoder
+from simulation.experiments.encoders.ranking_tasks import RankingTask, cold_task, warm_task
+from simulation.experiments.language.settings import OWN, load_language_settings
 from simulation.experiments.materials import prepare_data
 from simulation.experiments.plans import load_plan
-from simulation.experiments.ranking_tasks import RankingTask, cold_task, warm_task
 from simulation.experiments.training import CentralJob, train_pooled
 from simulation.run_folder import RunFolder, git_commit, versions
 from simulation.settings import Settings, load_settings

@@ -27,7 +27,7 @@ from models.seeds import integer_seed
 from models.wordpiece import TokenizerSettings, build_tokenizer, vocabulary_from_bytes
 from simulation.data.pretraining_text import TEXT_SOURCES
 from simulation.data.teachers import teacher_sha256
-from simulation.experiments.language_settings import StartSettings
+from simulation.experiments.language.settings import StartSettings
 from simulation.experiments.materials import encoder_corpus, find_teacher
 from simulation.settings import Settings, load_settings
 

@@ -1,0 +1,1 @@
+"""Labelled sets: cells of the tables, their workbench, and tasks of a user's own."""
