@@ -1,5 +1,6 @@
 """The committed encoder: within its bytes, without torch, and with some sense."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,11 @@ def test_it_can_be_taken_up_again_in_torch():
     student = student_from_bundle(FOLDER)
     assert student.settings.vector_size == Encoder.load(FOLDER).vector_size
     assert all(np.isfinite(p.detach().numpy()).all() for p in student.parameters())
+
+
+def test_its_report_is_its_own():
+    report = json.loads(FOLDER.with_name(f"{FOLDER.name}-report.json").read_text())
+    bundle = EncoderBundle.open(FOLDER)
+    assert report["bundle_bytes"] == bundle.num_bytes
+    table = {row["part"]: row["num_bytes"] for row in report["byte_table"]}
+    assert table == {row.part: row.num_bytes for row in bundle.byte_table()}

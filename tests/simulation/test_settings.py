@@ -1,9 +1,13 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from models.errors import SettingsError
 from simulation.settings import Settings, load_settings, preset_names
+
+PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "ei-bert-en"
 
 
 def test_every_preset_is_whole():
@@ -110,3 +114,9 @@ def test_a_preset_that_cannot_be_read_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", locked)
     with pytest.raises(SettingsError, match=r"cannot read preset .*: Permission denied; give"):
         load_settings(str(folder))
+
+
+def test_the_committed_encoder_is_made_by_the_standard_preset():
+    manifest = json.loads((PRETRAINED / "manifest.json").read_text())
+    made_by = load_settings("standard", []).compression.model_dump_json()
+    assert manifest["origin"]["settings_sha256"] == hashlib.sha256(made_by.encode()).hexdigest()
