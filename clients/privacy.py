@@ -27,6 +27,7 @@ def clip(updates: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
     norms = torch.linalg.vector_norm(updates, dim=1)
     finite = torch.isfinite(norms).unsqueeze(1)
     updates = torch.where(finite, updates, 0.0)
-    factors = (clip_norm / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
+    # A number by a tensor is taken as the number times 1 / tensor: 27.5 / 27.5 is not quite 1.
+    factors = torch.where(norms <= clip_norm, 1.0, clip_norm / norms)
     factors = torch.where(finite, factors.unsqueeze(1), 0.0)
     return updates * factors, norms

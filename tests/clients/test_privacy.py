@@ -1,12 +1,14 @@
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from clients.privacy import clip
 
 
+@example(rows=np.eye(3, 5, dtype=np.float32) * 27.5, clip_norm=27.5)
 @given(
     rows=hnp.arrays("float32", (3, 5), elements=st.floats(-1e4, 1e4, width=32)),
     clip_norm=st.floats(0.01, 100.0),
