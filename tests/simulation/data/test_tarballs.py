@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import DataError
 from simulation.data import tarballs
-from simulation.data.tarballs import NPM_REGISTRY, fetch_tarball, read_members
+from simulation.data.tarballs import fetch_tarball, read_members
 from tests.simulation.data.made_up import cached_tarball, tiny_tarball
 
 MEMBERS = {"package/letter.txt": b"dear reader", "package/large.bin": b"x" * 5000}
@@ -59,11 +59,37 @@ def test_a_tarball_comes_once_and_a_damaged_one_again(registry, tmp_path):
     assert fetch_tarball(tarball, tmp_path / "cache") == path  # needs no registry any more
 
 
-def test_a_mirror_of_npm_is_used(registry, tmp_path, monkeypatch):
-    tarball = served(registry, url=f"{NPM_REGISTRY}letter-box.tgz")
+def on_npm(registry):
+    """A tarball where a registry of npm would have it."""
+    tarball = served(registry, url="npm:letter-box")
+    place = registry[0] / "letter-box" / "-"
+    place.mkdir(parents=True)
+    (registry[0] / "letter-box.tgz").rename(place / "letter-box-1.0.tgz")
+    return tarball
+
+
+def test_the_environment_says_where_npms_registry_is(registry, tmp_path, monkeypatch):
+    tarball = on_npm(registry)
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", registry[1].rstrip("/"))
+    monkeypatch.setenv("PATH", "")  # npm is not asked
     assert tarball.requirement == "npm:letter-box@1.0"
     assert read_members(fetch_tarball(tarball, tmp_path / "cache"), set(MEMBERS), 5000) == MEMBERS
+
+
+def test_else_npm_says_it(registry, tmp_path, monkeypatch):
+    tarball, npm = on_npm(registry), tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(f'#!/bin/sh\n[ "$*" = "config get registry" ] && echo {registry[1]}\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(npm.parent))
+    assert read_members(fetch_tarball(tarball, tmp_path / "cache"), set(MEMBERS), 5000) == MEMBERS
+
+
+def test_without_npm_the_cure_is_said(registry, tmp_path, monkeypatch):
+    tarball = on_npm(registry)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match="install npm, or set NPM_CONFIG_REGISTRY"):
+        fetch_tarball(tarball, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
