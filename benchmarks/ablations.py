@@ -31,8 +31,8 @@ from simulation.data.cache import cache_folder
 from simulation.experiments.encoders.general_students import GeneralStudent
 from simulation.experiments.encoders.held_back_texts import held_back_prose
 from simulation.experiments.language.cells import cells_of
+from simulation.experiments.language.filling import current_results, fill_cells
 from simulation.experiments.language.tables import ablation_table, left_out_note, markdown
-from simulation.experiments.language.workbench import current_results, fill_cells
 
 SETS = ["clinc150", "rt-snippets"]
 SEEDS = [0, 1, 2]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.language_understanding import options, prepare
 from simulation.experiments.language.cells import CellResult
+from simulation.experiments.language.filling import current_results
 from simulation.experiments.language.settings import USUAL
 from simulation.experiments.language.tables import left_out_note, mean_of, scores_of
-from simulation.experiments.language.workbench import current_results
 
 BUDGET_BYTES = 1_910_000
 OURS, OTHERS = "#1f7a5c", "#3f5fc4"

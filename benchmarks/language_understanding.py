@@ -18,9 +18,10 @@ from benchmarks.machine import describe_machine
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.experiments.language.cells import RESULTS, cells_of
+from simulation.experiments.language.filling import current_results, fill_cells
 from simulation.experiments.language.settings import load_language_settings
 from simulation.experiments.language.tables import left_out_note, quality_table
-from simulation.experiments.language.workbench import Workbench, current_results, fill_cells
+from simulation.experiments.language.workbench import Workbench
 
 
 def options() -> argparse.ArgumentParser:

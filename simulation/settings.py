@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.compression.pipeline import CompressionSettings
+from models.compression.settings import CompressionSettings
 from models.errors import SettingsError
 from models.recommender import RecommenderSettings
 from server.settings import CentralTraining, Federation

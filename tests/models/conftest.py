@@ -11,8 +11,9 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from models.bundle import GRAPH, TOKENIZER, VOCABULARY, EncoderBundle, write_bundle
 from models.compression.export.graph import graph_parts
-from models.compression.pipeline import CompressionSettings, compress
+from models.compression.pipeline import compress
 from models.compression.report import CompressionReport
+from models.compression.settings import CompressionSettings
 from models.compression.teacher.corpus import Corpus
 from models.wordpiece import PAD, SPECIAL_TOKENS
 

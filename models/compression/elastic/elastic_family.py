@@ -35,18 +35,13 @@ from models.compression.elastic.elastic_training import ElasticLessons, train_el
 from models.compression.elastic.elastic_warm_start import start_elastic
 from models.compression.elastic.family_settings import FamilySettings, check_family
 from models.compression.elastic.nested_words import nesting_order, size_for_budget
+from models.compression.job import Job, drawing_weights, reading_settings, sha256_of_text
 from models.compression.neighbours import neighbour_agreement
 from models.compression.pipeline import (
     BESIDE_GRAPH_BYTES,
-    CompressionSettings,
-    Job,
     ask_teacher,
-    drawing_weights,
     pretrain_student,
     prune_words,
-    reading_settings,
-    sha256_of_text,
-    ship,
     start_student,
     weighed_texts,
 )
@@ -59,6 +54,8 @@ from models.compression.pruning.hard_pruning import (
 )
 from models.compression.pruning.vocabulary import Vocabulary
 from models.compression.report import StageClock
+from models.compression.settings import CompressionSettings
+from models.compression.shipping import ship
 from models.compression.student import Student
 from models.compression.teacher.corpus import Corpus
 from models.compression.teacher.text_teacher import TextTeacher

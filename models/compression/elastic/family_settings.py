@@ -12,8 +12,8 @@ from models.compression.elastic.elastic_student import (
     ElasticTrainingSettings,
     check_nesting,
 )
-from models.compression.pipeline import CompressionSettings
 from models.compression.quantization.few_bits import check_plan
+from models.compression.settings import CompressionSettings
 from models.compression.student import StudentSettings
 from models.errors import SettingsError
 

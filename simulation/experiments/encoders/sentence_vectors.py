@@ -34,9 +34,9 @@ from simulation.experiments.encoders.held_back_texts import (
 )
 from simulation.experiments.encoders.text_readers import TextReader
 from simulation.experiments.language.cells import SplitName
+from simulation.experiments.language.learning import judged_part, task_of
 from simulation.experiments.language.settings import LanguageSettings
 from simulation.experiments.language.text_baselines import fit_probe
-from simulation.experiments.language.workbench import judged_part, task_of
 
 _SHORTEST = 1e-12
 

@@ -25,15 +25,15 @@ from simulation.data.own_labelled_texts import load_own
 from simulation.data.teachers import teacher_sha256
 from simulation.experiments.encoders.general_students import GeneralStudent
 from simulation.experiments.language.cells import SplitName, digest_of
-from simulation.experiments.language.settings import OWN, LanguageSettings, load_language_settings
-from simulation.experiments.language.task_bundles import check_fits, write_task_bundle
-from simulation.experiments.language.workbench import (
+from simulation.experiments.language.learning import (
     finish,
     judged_part,
     task_of,
     teach,
     teacher_of,
 )
+from simulation.experiments.language.settings import OWN, LanguageSettings, load_language_settings
+from simulation.experiments.language.task_bundles import check_fits, write_task_bundle
 from simulation.run_folder import git_commit, versions
 
 BUNDLE, REPORT = "bundle", "report.json"

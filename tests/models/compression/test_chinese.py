@@ -3,7 +3,8 @@
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from models.compression.pipeline import CompressionSettings, compress
+from models.compression.pipeline import compress
+from models.compression.settings import CompressionSettings
 from models.compression.teacher.corpus import Corpus
 from models.encoder import Encoder
 from models.wordpiece import PAD, SPECIAL_TOKENS

@@ -12,7 +12,8 @@ import torch
 from pydantic import ValidationError
 
 from models.bundle import ENCODER_BUDGET_BYTES, GRAPH, VOCABULARY, EncoderBundle
-from models.compression.pipeline import STAGES, CompressionSettings, compress
+from models.compression.pipeline import STAGES, compress
+from models.compression.settings import CompressionSettings
 from models.compression.teacher.corpus import Corpus
 from models.encoder import Encoder, open_session, run_graph
 from models.errors import BudgetError, DataError

@@ -4,13 +4,13 @@ from models.compression.quantization.few_bits import weight_names
 from models.compression.student import StudentSettings
 from models.errors import SettingsError
 from simulation.data.labelled_texts import LABELLED_NAMES
+from simulation.experiments.language.filling import FP32
 from simulation.experiments.language.settings import (
     OWN,
     FormatSettings,
     LanguageSettings,
     load_language_settings,
 )
-from simulation.experiments.language.workbench import FP32
 from simulation.settings import Settings
 from tests.models.conftest import TINY
 from tests.simulation.experiments.tiny_language import tiny_tree

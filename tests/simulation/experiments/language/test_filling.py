@@ -8,16 +8,13 @@ import pytest
 from models.errors import BudgetError, DataError
 from simulation.data.pretraining_text import TEXT_SOURCES
 from simulation.experiments.encoders import general_students
-from simulation.experiments.language import workbench
-from simulation.experiments.language.cells import TEACHER, TF_IDF, cells_of, results_in
+from simulation.experiments.language import filling
+from simulation.experiments.language.cells import TEACHER, TF_IDF, cells_of, mine_alone, results_in
+from simulation.experiments.language.filling import OUTDATED, current_results, fill_cells
 from simulation.experiments.language.tables import left_out_note
 from simulation.experiments.language.task_bundles import ship, write_task_bundle
-from simulation.experiments.language.workbench import (
-    OUTDATED,
-    Workbench,
-    current_results,
-    fill_cells,
-)
+from simulation.experiments.language.text_baselines import fit_tf_idf
+from simulation.experiments.language.workbench import Workbench
 from simulation.settings import load_settings
 from tests.models.conftest import save_teacher, tiny_teacher_model
 from tests.simulation.experiments.tiny_language import tiny_bench, write_clinc
@@ -56,7 +53,7 @@ def test_a_student_is_judged_in_each_format_with_all_its_bytes(filled):
 
 
 def test_a_cell_that_is_there_is_not_made_again(folder, filled, monkeypatch):
-    monkeypatch.setattr(workbench, "make_cell", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(filling, "make_cell", lambda *_: pytest.fail("made again"))
     assert fill_cells(tiny_bench(folder), CELLS, filled[1]) == filled[0]
 
 
@@ -157,7 +154,7 @@ def test_only_a_test_cell_is_judged_on_the_test_texts(folder, tmp_path):
     cells = cells_of(["clinc150"], [TF_IDF], [0], "test")
     found = fill_cells(bench, cells, tmp_path)[0]
     labelled = bench.labelled("clinc150")
-    fitted = workbench.fit_tf_idf(bench.task("clinc150"), bench.settings.tf_idf)
+    fitted = fit_tf_idf(bench.task("clinc150"), bench.settings.tf_idf)
     right = fitted.logits(labelled.test.texts).argmax(axis=1) == labelled.test.labels
     assert found.scores["fp32"] == np.mean(right)
     assert found.notes["validation_score"] == fitted.probe.validation_score
@@ -166,7 +163,7 @@ def test_only_a_test_cell_is_judged_on_the_test_texts(folder, tmp_path):
 def test_cells_that_another_process_is_at_are_left_to_it(folder, tmp_path):
     bench = tiny_bench(folder)
     lock = bench.cache / "language-cells" / f"{bench.digest(CELLS[1])}.lock"
-    with workbench.mine_alone(lock) as mine:
+    with mine_alone(lock) as mine:
         assert mine
         assert fill_cells(bench, [CELLS[1]], tmp_path) == []
     assert len(fill_cells(bench, [CELLS[1]], tmp_path)) == 1
