@@ -24,8 +24,8 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -265,7 +265,7 @@ def _train(
     optimizer = adamw([*rest, *head])
     checkpoints = folder / _CHECKPOINTS
     done, losses = load_checkpoint(checkpoints, module, optimizer)
-    scores = json.loads((checkpoints / _EPOCHS).read_text())[:done] if done else []
+    scores = _scores(checkpoints, done)
     ids = {part: teacher.split(_part(task, part).texts) for part in ("train", "validation")}
     for epoch in range(done, settings.epochs):
         address = (seed, epoch)
@@ -280,7 +280,8 @@ def _train(
             _save_weights(checkpoints / _BEST, module)
         write_json(checkpoints / _EPOCHS, scores)
         save_checkpoint(checkpoints, epoch + 1, module, optimizer, losses)
-    module.load_state_dict(load_file(checkpoints / _BEST))
+    with _whole(checkpoints / _BEST):
+        module.load_state_dict(load_file(checkpoints / _BEST))
     rows = [{"loss": loss, "score": score} for loss, score in zip(losses, scores, strict=True)]
     _save_weights(folder / _WEIGHTS, module, {"epochs": json.dumps(rows)})
     shutil.rmtree(checkpoints)
@@ -325,15 +326,10 @@ def _one_epoch(
 def _finish(teacher: TaskTeacher, folder: Path) -> TaskTeacher:
     """Return the teacher with the weights of its best epoch."""
     module = _module(teacher)
-    try:
+    with _whole(folder / _WEIGHTS):
         weights = load_file(folder / _WEIGHTS)
         module.load_state_dict(weights)
         epochs = tuple(Epoch(**row) for row in json.loads(_note(folder / _WEIGHTS)["epochs"]))
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"task teacher {folder / _WEIGHTS} is damaged ({type(error).__name__}): delete its "
-            "folder, and it is made again"
-        ) from error
     teacher.model.eval().requires_grad_(False)
     teacher.head.requires_grad_(False)
     digest = hashlib.sha256(teacher.fingerprint.encode())
@@ -341,6 +337,29 @@ def _finish(teacher: TaskTeacher, folder: Path) -> TaskTeacher:
         digest.update(name.encode())
         digest.update(weights[name].numpy().tobytes())
     return replace(teacher, epochs=epochs, fingerprint=digest.hexdigest())
+
+
+def _scores(checkpoints: Path, done: int) -> list[float]:
+    """Return the validation scores of the epochs that are done."""
+    if not done:
+        return []
+    with _whole(checkpoints / _EPOCHS):
+        scores = [float(score) for score in json.loads((checkpoints / _EPOCHS).read_text())]
+        if len(scores) < done:
+            raise ValueError(f"{len(scores)} scores of {done} epochs")
+    return scores[:done]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say which file it was that could not be read, and the cure."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"task teacher {path} is damaged ({type(error).__name__}): delete its folder, and it "
+            "is made again"
+        ) from error
 
 
 def _note(path: Path) -> dict[str, str]:

@@ -146,3 +146,26 @@ def test_a_damaged_teacher_is_named(teacher_folder, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"teacher\.safetensors is damaged.*delete its folder"):
         fine_tune(teacher_folder, TASK, settings, tmp_path, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("epochs.json", b"[]"),
+        ("epochs.json", b"[0.5"),
+        ("epochs.json", b"[null]"),
+        ("best.safetensors", b"no"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(name, content, teacher_folder, tmp_path):
+    rates = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}  # the first epoch stays the best
+    settings = FINE_TUNING.model_copy(update={"epochs": 2, **rates})
+
+    def work(progress):
+        fine_tune(teacher_folder, TASK, settings, tmp_path, 1, 1, progress)
+
+    killed_at(STEPS_PER_EPOCH + 1, work)
+    (path,) = tmp_path.rglob(name)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name} is damaged.*delete its folder"):
+        work(lambda *_: None)
