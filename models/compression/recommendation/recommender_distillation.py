@@ -41,7 +41,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from models.compression.pretraining.checkpoints import load_checkpoint, save_checkpoint
@@ -56,7 +56,7 @@ from models.compression.recommendation.recommender_pair import (
 )
 from models.compression.student import Student
 from models.compression.tasks.interplay import divergence
-from models.compression.tasks.task_head import HeadMode
+from models.compression.tasks.interplay_settings import InterplaySettings
 from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
@@ -68,40 +68,17 @@ _LOOK_NUMBERS = 5
 """Numbers of a look in a checkpoint."""
 
 
-class RecommenderDistillationSettings(BaseModel, extra="forbid", frozen=True):
-    """How student and teacher learn; the letters are those of the formulas."""
+class RecommenderDistillationSettings(InterplaySettings, frozen=True):
+    """How student and teacher learn; the letters are those of the formulas, the score nDCG@10."""
 
-    integration: bool = Field(description="put the teacher's recommender into the student")
-    head: HeadMode = Field(description="of integration: who trains the student's recommender")
-    mutual: bool = Field(description="let the teacher learn from the student in the joint stage")
-    feature_weight: float = Field(description="a, of the student's |fS - fT|^2", ge=0)
     score_weight: float = Field(description="b, of the student's KL", ge=0)
     ranking_weight: float = Field(description="c, of the item chosen next", ge=0)
-    feedback_weight: float = Field(description="d, of what the teacher learns back", ge=0)
-    temperature: float = Field(description="t, of both KL", gt=0, le=100)
-    learning_rate: float = Field(description="highest rate of the student and P", gt=0, le=1)
-    head_learning_rate: float = Field(description="the same of a free recommender", gt=0, le=1)
-    teacher_learning_rate: float = Field(
-        description="the same of the teacher's side; below the student's", gt=0, le=1
-    )
-    warmup_share: float = Field(
-        description="share of all steps in which the rates rise; they then fall to 0", ge=0, lt=1
-    )
-    weight_decay: float = Field(description="of the student's matrices, not of its words", ge=0)
+    head_learning_rate: float = Field(description="highest rate of a free recommender", gt=0, le=1)
     users_per_step: int = Field(description="users whose losses gather in a step", ge=1)
     users_per_block: int = Field(description="of them, how many at a time", ge=1)
     companions_per_step: int = Field(description="texts beside the catalogue in a step", ge=0)
     texts_per_batch: int = Field(description="texts in one forward pass", ge=1)
-    align_steps: int = Field(description="steps of stage i", ge=0)
-    joint_steps: int = Field(description="steps of stage ii", ge=0)
-    polish_steps: int = Field(description="steps of stage iii", ge=0)
-    evaluate_every: int = Field(description="steps between two looks at validation", ge=1)
     checkpoint_every: int = Field(description="steps between two checkpoints", ge=1)
-    guard_drop: float = Field(
-        description="how far the teacher's nDCG@10 may fall below its start; 0.005 is 0.5 points",
-        ge=0,
-        le=1,
-    )
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "RecommenderDistillationSettings":
@@ -112,17 +89,7 @@ class RecommenderDistillationSettings(BaseModel, extra="forbid", frozen=True):
             )
         if self.steps == 0:
             raise ValueError("align_steps, joint_steps and polish_steps are all 0: set one")
-        if self.mutual and self.teacher_learning_rate >= self.learning_rate:
-            raise ValueError(
-                f"teacher_learning_rate {self.teacher_learning_rate} is not below the student's "
-                f"learning_rate {self.learning_rate}: take one 20 to 100 times smaller"
-            )
         return self
-
-    @property
-    def steps(self) -> int:
-        """Steps of all stages."""
-        return self.align_steps + self.joint_steps + self.polish_steps
 
     def stage(self, step: int) -> Stage:
         """Return the stage of a step, counted from 0."""

@@ -14,54 +14,31 @@ both directions is EI-BERT's; what they take, and the weights, are our choice.
   divided by the number expected in it.
 """
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.compression.tasks.task_head import HeadMode
+from models.compression.tasks.interplay_settings import InterplaySettings
 
 NO_LABEL = -1
 
 
-class CrossDistillationSettings(BaseModel, extra="forbid", frozen=True):
-    """How student and teacher learn; the letters are those of the formulas."""
+class CrossDistillationSettings(InterplaySettings, frozen=True):
+    """How student and teacher learn a task; the letters are those of the formulas."""
 
-    integration: bool = Field(description="put the teacher's head into the student")
-    head: HeadMode = Field(description="of integration: who trains the teacher's head")
-    mutual: bool = Field(description="let the teacher learn from the student in the joint stage")
-    feature_weight: float = Field(description="a, of the student's MSE", ge=0)
     logit_weight: float = Field(description="b, of the student's KL", ge=0)
     label_weight: float = Field(description="c, of the student's cross-entropy", ge=0)
-    feedback_weight: float = Field(description="d, of the teacher's MSE and KL", ge=0)
-    temperature: float = Field(description="t, of both KL", gt=0, le=100)
-    learning_rate: float = Field(description="highest rate of the student and P", gt=0, le=1)
-    teacher_learning_rate: float = Field(
-        description="highest rate of the teacher; below the student's", gt=0, le=1
-    )
     word_rate_share: float = Field(
         description="rate of the student's word table as a share of learning_rate", gt=0, le=1
     )
-    warmup_share: float = Field(
-        description="share of all steps in which the rate rises; it then falls to 0", ge=0, lt=1
-    )
-    weight_decay: float = Field(description="of matrices, not of words, norms and biases", ge=0)
     batch_size: int = Field(description="texts per step", ge=2, le=4096)
     labelled_share: float = Field(
         description="share of labelled texts among those drawn; 1 if there are no others",
         gt=0,
         le=1,
     )
-    align_steps: int = Field(description="steps of stage i", ge=0)
-    joint_steps: int = Field(description="steps of stage ii", ge=0)
-    polish_steps: int = Field(description="steps of stage iii", ge=0)
-    evaluate_every: int = Field(description="steps between two looks at validation", ge=1)
     mutual_every: int = Field(description="the teacher takes every so-many-th step", ge=1)
     frozen_layers: int = Field(description="lowest layers of the teacher that never learn", ge=0)
-    guard_drop: float = Field(
-        description="how far the teacher's score may fall below its best; 0.005 is 0.5 points",
-        ge=0,
-        le=1,
-    )
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "CrossDistillationSettings":
@@ -69,17 +46,7 @@ class CrossDistillationSettings(BaseModel, extra="forbid", frozen=True):
             raise ValueError("joint_steps and polish_steps are both 0: the task is never learnt")
         if self.feature_weight + self.logit_weight + self.label_weight == 0:
             raise ValueError("a, b and c are all 0: the student has nothing to learn")
-        if self.mutual and self.teacher_learning_rate >= self.learning_rate:
-            raise ValueError(
-                f"teacher_learning_rate {self.teacher_learning_rate} is not below the student's "
-                f"learning_rate {self.learning_rate}: take one 20 to 100 times smaller"
-            )
         return self
-
-    @property
-    def steps(self) -> int:
-        """Steps of all stages."""
-        return self.align_steps + self.joint_steps + self.polish_steps
 
 
 def student_loss(
