@@ -17,7 +17,7 @@ here: the graph rounds them to 8 bits, which costs little.
     arXiv 1308.3432.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -35,6 +35,7 @@ from models.compression.quantization.few_bits import (
     quantize_columns,
     quantize_rows,
 )
+from models.compression.quantization.grids import Grid
 from models.compression.student import Student
 from models.progress import Progress, silent
 
@@ -51,7 +52,9 @@ class PolishSettings(BaseModel, extra="forbid", frozen=True):
 
 
 @contextmanager
-def fake_quantized(student: Student, plan: BitPlan) -> Iterator[None]:
+def fake_quantized(
+    student: Student, plan: BitPlan, grids: Mapping[str, Grid] | None = None
+) -> Iterator[None]:
     """Let the student compute with the weights that its graph would have.
 
     Inside, each weight of the plan is its rounded value, and gradients reach the weight itself.
@@ -60,6 +63,8 @@ def fake_quantized(student: Student, plan: BitPlan) -> Iterator[None]:
     Args:
         student: back to itself on leaving.
         plan: the bits of each weight; those of 32 bits stay as they are.
+        grids: levels chosen a while ago, of each weight that is rounded, see `grids`: several
+            times faster. Chosen now when None, as the export would.
 
     Raises:
         SettingsError: if the plan does not fit the student.
@@ -68,7 +73,8 @@ def fake_quantized(student: Student, plan: BitPlan) -> Iterator[None]:
     originals = {
         name: student.get_parameter(f"{name}.weight") for name, bits in plan.items() if bits != FULL
     }
-    _swap(student, {name: _straight(name, w, plan[name]) for name, w in originals.items()})
+    seen = {name: _rounded(name, w, plan[name], grids) for name, w in originals.items()}
+    _swap(student, {name: straight(w, seen[name]) for name, w in originals.items()})
     try:
         yield
     finally:
@@ -137,12 +143,17 @@ def polish(
     return losses
 
 
-def _straight(name: str, weight: Tensor, bits: int) -> Tensor:
-    """Return the rounded weight with the gradient of the weight."""
+def straight(weight: Tensor, seen: Tensor) -> Tensor:
+    """Return `seen`, a weight after rounding, with the gradient of the weight."""
+    made: Tensor = _StraightThrough.apply(weight, seen)
+    return made
+
+
+def _rounded(name: str, weight: Tensor, bits: int, grids: Mapping[str, Grid] | None) -> Tensor:
+    if grids is not None:
+        return grids[name].round(weight.detach())
     values = rounded(name, weight.detach().cpu().numpy(), bits)
-    seen = torch.from_numpy(np.ascontiguousarray(values)).to(weight.device)
-    straight: Tensor = _StraightThrough.apply(weight, seen)
-    return straight
+    return torch.from_numpy(np.ascontiguousarray(values)).to(weight.device)
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -13,7 +13,7 @@ our choice, not EI-BERT's; it pays below 8 bits.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,17 +24,25 @@ from models.compression.export.encoder_graph import Readout
 from models.compression.pretraining.batches import pad
 from models.compression.pretraining.shuffling import mixed_batches
 from models.compression.quantization.few_bits import FULL, BitPlan
+from models.compression.quantization.grids import Grid, grid_of
 from models.compression.quantization.polish import (
     GRADIENT_LIMIT,
     PolishSettings,
     fake_quantized,
-    rounded,
+    straight,
 )
+from models.compression.student import Student
 from models.compression.tasks.cross_distillation import Taught
 from models.compression.tasks.interplay import divergence
 from models.compression.tasks.task_head import predict_logits
 from models.compression.threads import fixed_threads
 from models.progress import Progress, silent
+
+READOUT = "projector"
+"""What a plan calls the readout, whatever it is."""
+
+GRIDS_LAST = 10
+"""Steps of the optimiser between two choices of the levels; the last choice is the export's."""
 
 
 def polish_task(
@@ -63,7 +71,9 @@ def polish_task(
         wanted = torch.from_numpy(predict_logits(taught.student, taught.readout, texts_ids))
         student, readout = copy.deepcopy(taught.student), _as_linear(taught.readout)
         weights = [*student.parameters(), *readout.parameters()]
-        optimizer = torch.optim.AdamW(weights, settings.learning_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(weights, settings.learning_rate, weight_decay=0.0, fused=True)
+        body = {**plan, READOUT: FULL}  # the student's own readout plays no part
+        grids: dict[str, Grid] = {}
         lengths = np.asarray([len(ids) for ids in texts_ids])
         size = min(settings.batch_size, len(texts_ids))
         batches = mixed_batches(lengths, len(texts_ids), 1.0, size, seed)
@@ -71,11 +81,13 @@ def polish_task(
         for step in range(settings.steps):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * (1 - step / settings.steps)
+            if step % GRIDS_LAST == 0:
+                grids = _grids(student, readout, plan)
             rows = next(batches)
             optimizer.zero_grad()
-            with fake_quantized(student, plan):
+            with fake_quantized(student, body, grids):
                 pooled = student.pool(*pad([texts_ids[row] for row in rows]))
-                logits = nn.functional.linear(pooled, _rounded(readout, plan), readout.bias)
+                logits = nn.functional.linear(pooled, _seen(readout, grids), readout.bias)
                 divergence(wanted[rows], logits, temperature).backward()
             nn.utils.clip_grad_norm_(weights, GRADIENT_LIMIT)
             optimizer.step()
@@ -96,11 +108,15 @@ def _as_linear(readout: Readout) -> nn.Linear:
     return layer
 
 
-def _rounded(readout: nn.Linear, plan: BitPlan) -> torch.Tensor:
+def _grids(student: Student, readout: nn.Linear, plan: BitPlan) -> dict[str, Grid]:
+    """Return the levels of all weights that are rounded."""
+    weights = {name: student.get_parameter(f"{name}.weight") for name in plan}
+    weights[READOUT] = readout.weight
+    return {name: grid_of(name, weights[name], bits) for name, bits in plan.items() if bits != FULL}
+
+
+def _seen(readout: nn.Linear, grids: Mapping[str, Grid]) -> torch.Tensor:
     """Return the readout's weight as the graph computes it, with the gradient of the weight."""
-    bits = plan["projector"]
-    if bits == FULL:
+    if READOUT not in grids:
         return readout.weight
-    weight = readout.weight.detach()
-    seen = torch.from_numpy(np.ascontiguousarray(rounded("projector", weight.numpy(), bits)))
-    return readout.weight + (seen - weight)
+    return straight(readout.weight, grids[READOUT].round(readout.weight.detach()))
