@@ -24,15 +24,14 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import BaseModel, Field
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
@@ -50,6 +49,7 @@ from models.compression.pretraining.general_distillation import rate_factor
 from models.compression.pretraining.shuffling import epoch_batches
 from models.compression.student import INITIAL_SPREAD
 from models.compression.tasks.task import Examples, Task
+from models.compression.tasks.teacher_checkpoints import note_of, whole
 from models.compression.tasks.teacher_encoder import (
     READING_BATCH,
     freeze_lowest,
@@ -60,7 +60,7 @@ from models.compression.teacher.row_store import fill
 from models.compression.teacher.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
 from models.compression.threads import fixed_threads
 from models.errors import DataError
-from models.files import write_json, write_whole
+from models.files import write_json
 from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
@@ -280,7 +280,7 @@ def _train(
             _save_weights(checkpoints / _BEST, module)
         write_json(checkpoints / _EPOCHS, scores)
         save_checkpoint(checkpoints, epoch + 1, module, optimizer, losses)
-    with _whole(checkpoints / _BEST):
+    with whole(checkpoints / _BEST):
         module.load_state_dict(load_file(checkpoints / _BEST))
     rows = [{"loss": loss, "score": score} for loss, score in zip(losses, scores, strict=True)]
     _save_weights(folder / _WEIGHTS, module, {"epochs": json.dumps(rows)})
@@ -326,10 +326,10 @@ def _one_epoch(
 def _finish(teacher: TaskTeacher, folder: Path) -> TaskTeacher:
     """Return the teacher with the weights of its best epoch."""
     module = _module(teacher)
-    with _whole(folder / _WEIGHTS):
+    with whole(folder / _WEIGHTS):
         weights = load_file(folder / _WEIGHTS)
         module.load_state_dict(weights)
-        epochs = tuple(Epoch(**row) for row in json.loads(_note(folder / _WEIGHTS)["epochs"]))
+        epochs = tuple(Epoch(**row) for row in json.loads(note_of(folder / _WEIGHTS)["epochs"]))
     teacher.model.eval().requires_grad_(False)
     teacher.head.requires_grad_(False)
     digest = hashlib.sha256(teacher.fingerprint.encode())
@@ -343,31 +343,11 @@ def _scores(checkpoints: Path, done: int) -> list[float]:
     """Return the validation scores of the epochs that are done."""
     if not done:
         return []
-    with _whole(checkpoints / _EPOCHS):
+    with whole(checkpoints / _EPOCHS):
         scores = [float(score) for score in json.loads((checkpoints / _EPOCHS).read_text())]
         if len(scores) < done:
             raise ValueError(f"{len(scores)} scores of {done} epochs")
     return scores[:done]
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Say which file it was that could not be read, and the cure."""
-    try:
-        yield
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"task teacher {path} is damaged ({type(error).__name__}): delete its folder, and it "
-            "is made again"
-        ) from error
-
-
-def _note(path: Path) -> dict[str, str]:
-    """Return the metadata that stands in the head of a safetensors file."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        note: dict[str, str] = json.loads(file.read(size))["__metadata__"]
-    return note
 
 
 def _save_weights(path: Path, module: nn.Module, note: dict[str, str] | None = None) -> None:
