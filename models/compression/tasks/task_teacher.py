@@ -60,6 +60,7 @@ from models.compression.teacher.row_store import fill
 from models.compression.teacher.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
 from models.compression.threads import fixed_threads
 from models.errors import DataError
+from models.files import write_json, write_whole
 from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
