@@ -41,9 +41,9 @@ from models.compression.shipping import ship
 from models.compression.student import Student, build_student, count_weights
 from models.compression.teacher.corpus import Corpus, collect
 from models.compression.teacher.text_teacher import TextTeacher, load_text_teacher
-from models.compression.threads import fixed_threads
 from models.progress import Progress, silent
 from models.seeds import integer_seed
+from models.threads import fixed_threads
 from models.wordpiece import build_tokenizer, split_texts
 
 STAGES = 8

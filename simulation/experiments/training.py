@@ -14,12 +14,11 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from models.errors import EngineError
@@ -27,6 +26,7 @@ from models.histories import Histories
 from models.progress import Progress, silent
 from models.recommender import RecommenderSettings
 from models.scoring import score_users
+from models.threads import fixed_threads
 from server.server_teacher import CentralModel, train_on_pooled_data
 from server.settings import CentralTraining
 from simulation.engines.names import EngineName
@@ -193,7 +193,7 @@ Result = TypeVar("Result")
 def in_parallel(
     tasks: Sequence[Callable[[], Result]], names: Sequence[str], workers: int
 ) -> Iterator[tuple[str, Result]]:
-    """Run tasks, each on one torch thread; yield (name, result) as they end.
+    """Run tasks, each on one thread; yield (name, result) as they end.
 
     With one worker, or one task, they run in this process, one after another. When one fails, or
     the caller stops, the others are stopped too.
@@ -202,16 +202,17 @@ def in_parallel(
         EngineError: if a worker process died.
     """
     if workers == 1 or len(tasks) == 1:
-        with _one_thread():
-            for name, task in zip(names, tasks, strict=True):
-                yield name, task()
+        for name, task in zip(names, tasks, strict=True):
+            yield name, _on_one_thread(task)
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     pool = ProcessPoolExecutor(
         min(workers, len(tasks)), mp_context=context, initializer=_start_worker
     )
     try:
-        futures = {pool.submit(task): name for name, task in zip(names, tasks, strict=True)}
+        futures = {
+            pool.submit(_on_one_thread, task): name for name, task in zip(names, tasks, strict=True)
+        }
         for future in as_completed(futures):
             yield futures[future], future.result()
         pool.shutdown()
@@ -228,16 +229,11 @@ def in_parallel(
 
 
 def _start_worker() -> None:
-    """One torch thread; Ctrl-C is for the parent, which stops its workers."""
-    torch.set_num_threads(1)
+    """Ctrl-C is for the parent, which stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _on_one_thread(task: Callable[[], Result]) -> Result:
+    """Of torch and of BLAS, wherever it runs: threads change the order of sums."""
+    with fixed_threads(1):
+        return task()

@@ -74,10 +74,10 @@ from models.compression.tasks.task_head import (
     predict_logits,
 )
 from models.compression.tasks.task_teacher import TaskTeacher
-from models.compression.threads import fixed_threads
 from models.errors import DataError
 from models.progress import Progress, silent
 from models.seeds import generator
+from models.threads import fixed_threads
 from models.wordpiece import split_texts
 
 Stage = Literal["align", "joint", "polish"]

@@ -35,8 +35,8 @@ from models.compression.student import Student
 from models.compression.tasks.cross_distillation import Taught
 from models.compression.tasks.interplay import divergence
 from models.compression.tasks.task_head import predict_logits
-from models.compression.threads import fixed_threads
 from models.progress import Progress, silent
+from models.threads import fixed_threads
 
 READOUT = "projector"
 """What a plan calls the readout, whatever it is."""

@@ -58,12 +58,12 @@ from models.compression.tasks.teacher_encoder import (
 )
 from models.compression.teacher.row_store import fill
 from models.compression.teacher.text_teacher import TeacherSettings, TextTeacher, load_text_teacher
-from models.compression.threads import fixed_threads
 from models.errors import DataError
 from models.files import write_json, write_whole
 from models.locks import alone_in
 from models.progress import Progress, silent
 from models.seeds import integer_seed
+from models.threads import fixed_threads
 from models.wordpiece import cut
 
 CHUNK_TEXTS = 2048

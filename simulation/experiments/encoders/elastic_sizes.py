@@ -20,10 +20,10 @@ from pydantic import Field
 from models.bundle import LARGEST_BUNDLE_BYTES, EncoderBundle
 from models.compression.elastic.elastic_family import Family, prepare_family
 from models.compression.elastic.family_settings import FamilySettings, check_family
-from models.compression.threads import fixed_threads
 from models.errors import PocketfleetError, SettingsError
 from models.files import write_json
 from models.progress import Progress, silent
+from models.threads import fixed_threads
 from simulation.data.interactions import Columns
 from simulation.experiments.materials import encoder_corpus, find_teacher, prepare_data
 from simulation.experiments.plans import load_plan

@@ -33,12 +33,12 @@ from models.compression.scenarios.scenario_training import (
     likeness,
 )
 from models.compression.tasks.task import Score, score_of
-from models.compression.threads import fixed_threads
 from models.errors import DataError, SettingsError
 from models.files import write_json, write_whole
 from models.progress import Progress, silent
 from models.recommender import item_vectors
 from models.text_space import TextSpace
+from models.threads import fixed_threads
 from server.server_teacher import CentralModel
 from simulation.data.labelled_texts import CLINC150, LabelledTexts, load_labelled
 from simulation.data.own_labelled_texts import load_own

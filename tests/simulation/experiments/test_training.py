@@ -5,13 +5,17 @@ import time
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from models.errors import DataError, EngineError
 from simulation.experiments.training import earliest_active, in_parallel
 
 
 def answer(value: int) -> tuple[int, int]:
-    return value, torch.get_num_threads()
+    """The value, and the largest number of threads that torch or a BLAS may use."""
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert blas  # NumPy's at least
+    return value, max(torch.get_num_threads(), *blas)
 
 
 def fail() -> None:
@@ -33,7 +37,8 @@ def test_the_earliest_active_users_opt_in():
 def test_tasks_run_on_one_thread_in_this_process_too():
     torch.set_num_threads(2)
     try:
-        done = dict(in_parallel([functools.partial(answer, 7)], ["a"], workers=4))
+        with threadpool_limits(2):
+            done = dict(in_parallel([functools.partial(answer, 7)], ["a"], workers=4))
         assert done == {"a": (7, 1)}
         assert torch.get_num_threads() == 2
     finally:
@@ -41,7 +46,8 @@ def test_tasks_run_on_one_thread_in_this_process_too():
 
 
 @pytest.mark.slow
-def test_tasks_run_in_workers_of_their_own():
+def test_tasks_run_in_workers_of_their_own(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")  # what a worker would start with
     tasks = [functools.partial(answer, value) for value in range(3)]
     done = dict(in_parallel(tasks, ["a", "b", "c"], workers=2))
     assert done == {"a": (0, 1), "b": (1, 1), "c": (2, 1)}

@@ -1,6 +1,6 @@
 import torch
 
-from models.compression.threads import fixed_threads
+from models.threads import fixed_threads
 
 
 def test_threads_are_pinned_and_given_back():
