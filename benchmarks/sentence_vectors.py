@@ -4,11 +4,11 @@
     python -m benchmarks.sentence_vectors BUNDLE --clinc150 data_full.json --split test
     python -m benchmarks.sentence_vectors BUNDLE BUNDLE --rivals --json
 
-For each bundle: a linear probe on each labelled set (C by validation texts; scored on them too, for
-choosing between bundles, or with `--split test` once on the test texts), retrieval (which article
-has this short description; which intent does this request mean), and the share of the 10 nearest
-neighbours in common with the text teacher, on texts held back from pre-training and on
-MovieLens-100K's titles. Bundles answer one text a request, as on a phone.
+For each bundle: a linear probe on each labelled set (C by validation texts), retrieval (which
+article has this short description; which intent does this request mean), and the share of the 10
+nearest neighbours in common with the text teacher, on texts held back from pre-training and on
+MovieLens-100K's titles. All but the titles are validation texts, for choosing between bundles, or
+with `--split test` the test texts, once. Bundles answer one text a request, as on a phone.
 `--rivals` adds the text teacher, the starts of BERT-Tiny's type and of static vectors (compressed
 first if they are not in the cache), and TF-IDF with SVD. CLINC150 is left out without its path.
 """
@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     if not given.json:
         print(describe_machine())
-        print(f"probes and intents on the {given.split} texts\n")
+        print(f"on the {given.split} texts\n")
         print(table(found, num_bytes))
 
 
@@ -84,10 +84,10 @@ def examination(
         load_labelled(name, cache, clinc150 if name == CLINC150 else None, limit, seed, progress)
         for name in sets
     ]
-    retrievals = [wiki_descriptions(cache, progress)]
+    retrievals = [wiki_descriptions(cache, split, progress)]
     if clinc150:
         retrievals.append(clinc_intents(clinc150, cache, split))
-    prose = held_back_prose(cache, settings.probe.neighbour_texts, progress)
+    prose = held_back_prose(cache, settings.probe.neighbour_texts, split, progress)
     neighbours = {"prose": prose, "film titles": film_texts(cache, progress)}
     return Examination(labelled, retrievals, neighbours, text_teacher(settings, cache, progress))
 

@@ -51,7 +51,7 @@ class Classifier:
     labels: tuple[str, ...]
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 1) -> "Classifier":
+    def load(cls, folder: str | Path, *, threads: int = 1) -> "Classifier":
         """Load a bundle folder, after checking all of it.
 
         Args:
@@ -63,7 +63,7 @@ class Classifier:
             BudgetError: if it is larger than a bundle may be.
         """
         encoder = Encoder.load(folder, threads=threads)
-        labels = labels_of(EncoderBundle.open(folder).manifest["origin"])
+        labels = labels_of(EncoderBundle.open(Path(folder)).manifest["origin"])
         if len(labels) != encoder.vector_size:
             raise DataError(
                 f"bundle {folder} names {len(labels)} classes and gives {encoder.vector_size} "

@@ -54,7 +54,7 @@ class Encoder:
 
     @classmethod
     def load(
-        cls, folder: Path, *, threads: int = 1, budget_bytes: int = ENCODER_BUDGET_BYTES
+        cls, folder: str | Path, *, threads: int = 1, budget_bytes: int = ENCODER_BUDGET_BYTES
     ) -> Self:
         """Load a bundle folder, after checking all of it.
 
@@ -67,7 +67,7 @@ class Encoder:
             DataError: if the folder is not a whole bundle, or its graph cannot be run.
             BudgetError: if it is larger than a bundle may be.
         """
-        bundle = EncoderBundle.open(folder, budget_bytes)
+        bundle = EncoderBundle.open(Path(folder), budget_bytes)
         settings = TokenizerSettings.from_bytes(bundle.read(TOKENIZER))
         pieces = vocabulary_from_bytes(bundle.read(VOCABULARY))
         session = open_session(bundle.read(GRAPH), threads=threads)
@@ -87,8 +87,11 @@ class Encoder:
             (len(texts), vector_size) float32, each row of length 1 (or 0, see above).
 
         Raises:
+            TypeError: if `texts` is one text: its letters would be taken for texts.
             DataError: if the graph gives numbers that are not finite, as one with NaN weights does.
         """
+        if isinstance(texts, str):
+            raise TypeError(f"encode takes a list of texts, not one text: encode([{texts[:40]!r}])")
         vectors = np.zeros((len(texts), self.vector_size), np.float32)
         for row, text in enumerate(texts):
             ids = self._tokenizer.encode(cut(text, self._settings.max_tokens)).ids

@@ -16,8 +16,9 @@ module. What comes out is the *general* encoder, or that of one catalogue. Its s
 cross-distillation with the head of a task, starts from a bundle: see `cross_distillation` and
 `recommender_distillation`.
 
-A run that was killed goes on: the teacher's reading and the pre-training are kept on disk as they
-go, the other stages take seconds and give the same bytes again.
+A run that was killed goes on: the teacher's reading, the pre-training and the polish are kept on
+disk as they go, the other stages (three minutes of the preset `standard`) are done again and give
+the same bytes.
 
 [1] Wang et al., "Put Teacher in Student's Shoes", KDD 2025, arXiv 2507.04636.
 """

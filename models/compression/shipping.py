@@ -47,6 +47,7 @@ def _polish(job: Job, student: Student) -> tuple[None, dict[str, Figure]]:
         settings,
         job.seed,
         job.progress,
+        job.work / "polish",
     )
     return None, {"steps": len(losses), "loss": losses[-1] if losses else 0.0}
 

@@ -38,6 +38,16 @@ def test_nothing_said_is_the_zero_vector(encoder):
     assert encoder.encode([]).shape == (0, encoder.vector_size)
 
 
+def test_one_text_in_place_of_a_list_is_refused(encoder):
+    with pytest.raises(TypeError, match=r"encode\(\['heist film'\]\)"):
+        encoder.encode("heist film")
+
+
+def test_a_folder_may_be_named_by_text(compressed, encoder):
+    by_text = Encoder.load(str(compressed[0].folder))
+    np.testing.assert_array_equal(by_text.encode(TEXTS), encoder.encode(TEXTS))
+
+
 def test_text_beyond_the_longest_is_not_read(encoder):
     full = "heat " * encoder.max_tokens
     assert encoder.num_tokens(full) == encoder.max_tokens

@@ -19,6 +19,8 @@ here: the graph rounds them to 8 bits, which costs little.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from models.compression.pretraining.batches import pad
+from models.compression.pretraining.checkpoints import load_checkpoint, save_checkpoint
 from models.compression.pretraining.shuffling import mixed_batches
 from models.compression.quantization.few_bits import (
     FULL,
@@ -41,6 +44,9 @@ from models.progress import Progress, silent
 
 GRADIENT_LIMIT = 1.0
 """Longest gradient; a longer one is scaled down to it."""
+
+CHECKPOINT_EVERY = 200
+"""Steps; half a minute to a few minutes of one core."""
 
 
 class PolishSettings(BaseModel, extra="forbid", frozen=True):
@@ -102,6 +108,7 @@ def polish(
     settings: PolishSettings,
     seed: int,
     progress: Progress = silent,
+    checkpoints: Path | None = None,
 ) -> list[float]:
     """Train the student in place, so that its rounded self gives the targets.
 
@@ -116,20 +123,23 @@ def polish(
         settings: how long and how fast.
         seed: of the order of the texts.
         progress: told about every step.
+        checkpoints: folder of unfinished work; a polish that was killed goes on from there.
 
     Returns:
         the loss of each step.
+
+    Raises:
+        DataError: if a checkpoint is of another model, or cannot be read.
     """
     optimizer = torch.optim.AdamW(student.parameters(), settings.learning_rate, weight_decay=0.0)
+    done, losses = load_checkpoint(checkpoints, student, optimizer) if checkpoints else (0, [])
     lengths = np.asarray([len(ids) for ids in texts_ids])
     size = min(settings.batch_size, len(texts_ids))
     batches = mixed_batches(lengths, len(texts_ids), 1.0, size, seed)
-    losses: list[float] = []
     student.train()
-    for step in range(settings.steps):
+    for step, rows in enumerate(islice(batches, done, settings.steps), start=done):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * (1 - step / settings.steps)
-        rows = next(batches)
         optimizer.zero_grad()
         with fake_quantized(student, plan):
             vectors = student(*pad([texts_ids[row] for row in rows]))
@@ -138,6 +148,8 @@ def polish(
         torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
         optimizer.step()
         losses.append(float(loss.detach()))
+        if checkpoints and (step + 1) % CHECKPOINT_EVERY == 0:
+            save_checkpoint(checkpoints, step + 1, student, optimizer, losses)
         progress("polish", step + 1, settings.steps)
     student.eval()
     return losses

@@ -259,7 +259,7 @@ def _block_loss(
     learns = both if pair.is_tied else True
     ours = pair.side.head.scores(leaves[0][known], history, users, learns=learns)
     with torch.set_grad_enabled(both):
-        theirs = pair.teacher_head.scores(leaves[1][known], history, users, learns=both)
+        theirs = pair.teaching[0].scores(leaves[1][known], history, users, learns=both)
     loss = settings.score_weight * divergence(theirs.detach(), ours, settings.temperature)
     loss = loss + settings.ranking_weight * F.cross_entropy(ours, chosen)
     if both:
@@ -314,8 +314,7 @@ def _look(pair: Pair, looks: list[Look], step: int, guard_drop: float) -> None:
     """Look at the validation items; keep the best student, and stop a teacher that fell."""
     ours, theirs, apart = pair.scores_of_validation()
     pair.remember(ours)
-    if looks and theirs < looks[0].teacher_score - guard_drop:
-        pair.stop_teacher()
+    pair.guard(theirs, guard_drop)
     looks.append(Look(step, ours, theirs, apart, int(pair.teacher_learns)))
 
 

@@ -194,10 +194,13 @@ class StudentSide(nn.Module):
 
 
 class Pair(nn.Module):
-    """Both sides, the best student side so far, and whether the guard stopped the teacher."""
+    """Both sides, the best of each so far, and whether the guard stopped the teacher."""
 
     teacher_learns: Tensor
     best_score: Tensor
+    adapter_of_best: Tensor
+    best_teacher_score: Tensor
+    best_adapter: Tensor
 
     def __init__(
         self,
@@ -245,7 +248,11 @@ class Pair(nn.Module):
             bridge = closed_form_bridge(self._placed(student, rows), self.taught)
         self.side = StudentSide(student, bridge, own)
         self.best = copy.deepcopy(self.side).requires_grad_(False)
+        self.best_teacher = copy.deepcopy(self.teacher_head).requires_grad_(False)
         self.register_buffer("best_score", torch.tensor(-1.0, dtype=torch.float64))
+        self.register_buffer("adapter_of_best", torch.zeros(width, width))
+        self.register_buffer("best_teacher_score", torch.tensor(-1.0, dtype=torch.float64))
+        self.register_buffer("best_adapter", torch.zeros(width, width))
         self.register_buffer("teacher_learns", torch.ones((), dtype=torch.int64))
 
     def _fresh_head(self, teacher: TrainedRecommender, seed: int) -> Head:
@@ -259,6 +266,16 @@ class Pair(nn.Module):
         return self.side.head is self.teacher_head
 
     @property
+    def teaching(self) -> tuple[Head, Tensor]:
+        """The teacher's recommender and adapter; those of its best look once the guard stopped it.
+
+        A tied recommender is the student's own from then on.
+        """
+        if self.teacher_learns:
+            return self.teacher_head, self.adapter
+        return self.best_teacher, self.best_adapter
+
+    @property
     def teacher_side(self) -> list[nn.Parameter]:
         """All that the teacher's loss moves."""
         return [self.adapter, *self.teacher_head.parameters()]
@@ -268,7 +285,7 @@ class Pair(nn.Module):
         rows = np.concatenate([np.arange(self.num_items), self.num_items + companions])
         taught = self.taught[torch.from_numpy(rows)]
         ours = self._placed(self.side.student, rows) @ self.side.bridge
-        return ours, taught + taught @ self.adapter
+        return ours, taught + taught @ self.teaching[1]
 
     def _placed(self, student: Student, rows: NDArray[np.integer]) -> Tensor:
         """Encode texts, the catalogue first, and place them as a phone does: (n, V)."""
@@ -292,7 +309,7 @@ class Pair(nn.Module):
         with torch.no_grad():
             ours, theirs = self.features(np.arange(0))
         apart = float((ours - theirs).square().sum(dim=1).mean())
-        return self._ndcg(self.side.head, ours), self._ndcg(self.teacher_head, theirs), apart
+        return self._ndcg(self.side.head, ours), self._ndcg(self.teaching[0], theirs), apart
 
     def _ndcg(self, head: Head, features: Tensor) -> float:
         lessons, total = self.lessons, 0.0
@@ -315,16 +332,29 @@ class Pair(nn.Module):
         if student_score >= float(self.best_score):
             self.best_score.fill_(student_score)
             self.best.load_state_dict(self.side.state_dict())
+            self.adapter_of_best.copy_(self.teaching[1].detach())
 
-    def stop_teacher(self) -> None:
-        """Let the teacher learn no more."""
-        self.teacher_learns.zero_()
+    def guard(self, teacher_score: float, drop: float) -> None:
+        """Keep the teacher if none before was better; stop it if it fell too far below its best.
+
+        Args:
+            teacher_score: of this look.
+            drop: how far it may fall, 0 to 1.
+        """
+        if not self.teacher_learns:
+            return
+        if teacher_score >= float(self.best_teacher_score):
+            self.best_teacher_score.fill_(teacher_score)
+            self.best_teacher.load_state_dict(self.teacher_head.state_dict())
+            self.best_adapter.copy_(self.adapter.detach())
+        elif teacher_score < float(self.best_teacher_score) - drop:
+            self.teacher_learns.zero_()
 
     def teachers_items(self) -> NDArray[np.float32]:
-        """Return the known items' vectors, the student's recommender reading fT: (K, dim)."""
+        """Return the known items' vectors, the best student's recommender reading fT: (K, dim)."""
         taught = self.taught[torch.from_numpy(self.lessons.known)]
         with torch.no_grad():
-            features = taught + taught @ self.adapter
+            features = taught + taught @ self.adapter_of_best
             return item_vectors(self.best.head.shared(), features).numpy()
 
     def result(self) -> tuple[Student, TrainedRecommender]:

@@ -2,8 +2,10 @@
 
     retrieval    which article has this short description?     wiki-description
                  which intent does this request mean?          clinc150-intent
-    neighbours   lines of critics, reviews, articles           prose (validation and test parts)
+    neighbours   lines of critics, reviews, articles           prose
                  films of MovieLens-100K                       titles
+
+All but the titles are of the validation parts, for choices, or of the test parts, for the card.
 
 Pre-training reads the train parts of some labelled sets and never their validation or test parts
 (see `simulation.data.pretraining_text`). Wikipedia's short descriptions ("1968 film by Stanley
@@ -25,6 +27,7 @@ from simulation.data.labelled_texts import CLINC150, load_labelled
 from simulation.data.sources import WIKIPEDIA_LEADS, fetch_pinned
 from simulation.data.wheels import PinnedWheel, read_member
 from simulation.experiments.language.cells import SplitName
+from simulation.experiments.language.learning import judged_part
 from simulation.experiments.materials import prepare_data
 from simulation.settings import load_settings
 
@@ -53,20 +56,25 @@ class Retrieval:
 
 
 def wiki_descriptions(
-    cache: Path, progress: Progress = silent, *, source: PinnedWheel = WIKIPEDIA_LEADS
+    cache: Path,
+    split: SplitName = "validation",
+    progress: Progress = silent,
+    *,
+    source: PinnedWheel = WIKIPEDIA_LEADS,
 ) -> Retrieval:
     """Return: which article (its lead) has this short description?
 
-    All articles of the validation and test parts of wiki-topic that have a description. Where two
-    have the same one, either lead is right.
+    All articles of one part of wiki-topic that have a description. Where two have the same one,
+    either lead is right.
 
     Args:
         cache: the cache folder.
+        split: whose articles are asked for.
         progress: told when a download begins and ends.
         source: where the articles come from; tests give a small one.
     """
     labelled = load_labelled(WIKI_TOPIC, cache, progress=progress, source=source)
-    held_back = {*labelled.validation.texts, *labelled.test.texts}
+    held_back = set(judged_part(labelled, split).texts)
     content = read_member(fetch_pinned(source, cache, progress), _LEADS, _MAX_LEADS_BYTES)
     pairs = {
         str(article["extract"]): str(article.get("description") or "").strip()
@@ -93,17 +101,19 @@ def clinc_intents(path: Path, cache: Path, split: SplitName = "validation") -> R
         split: whose requests are asked.
     """
     labelled = load_labelled(CLINC150, cache, path)
-    asked = labelled.test if split == "test" else labelled.validation
+    asked = judged_part(labelled, split)
     names = tuple(name.replace("_", " ") for name in labelled.label_names)
     return Retrieval("clinc150-intent", asked.texts, names, (asked.labels, np.arange(len(names))))
 
 
-def held_back_prose(cache: Path, count: int, progress: Progress = silent) -> list[str]:
-    """Return held-back texts of three labelled sets, drawn at random but always the same."""
+def held_back_prose(
+    cache: Path, count: int, split: SplitName = "validation", progress: Progress = silent
+) -> list[str]:
+    """Return texts of one part of three labelled sets, drawn at random but always the same."""
     texts: list[str] = []
     for name in PROSE_SETS:
         labelled = load_labelled(name, cache, progress=progress)
-        texts += [*labelled.validation.texts, *labelled.test.texts]
+        texts += judged_part(labelled, split).texts
     order = generator(0, "held-back-prose").permutation(len(texts))[:count]
     return [texts[row] for row in np.sort(order)]
 

@@ -6,6 +6,7 @@ import torch
 
 from models.compression.export.encoder_graph import export_graph
 from models.compression.pretraining.batches import encode_ids, pad
+from models.compression.quantization import polish as polish_module
 from models.compression.quantization.few_bits import (
     PLANES,
     plan_bits,
@@ -118,6 +119,31 @@ def test_same_seed_same_student(student):
     ]
     assert results[0] == results[1]
     for one, other in zip(student.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 5, 7])
+def test_a_killed_polish_ends_with_the_same_weights(student, tmp_path, monkeypatch, killed_after):
+    monkeypatch.setattr(polish_module, "CHECKPOINT_EVERY", 2)
+    twin, targets = copy.deepcopy(student), encode_ids(student, TEXTS, 8)
+    again = copy.deepcopy(student)
+    made = PolishSettings(steps=7, batch_size=4, learning_rate=1e-3)
+    plan = uniform(student, 4)
+    unbroken = polish(student, plan, TEXTS, targets, made, seed=5)
+
+    def kill(_what: str, done: int, _total: int) -> None:
+        if done == killed_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        polish(twin, plan, TEXTS, targets, made, 5, kill, tmp_path)
+    seen: list[int] = []
+    losses = polish(
+        again, plan, TEXTS, targets, made, 5, lambda _, done, total: seen.append(done), tmp_path
+    )
+    assert losses == unbroken
+    assert seen[:1] == [step for step in [killed_after // 2 * 2 + 1] if step <= 7]
+    for one, other in zip(student.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
 
 

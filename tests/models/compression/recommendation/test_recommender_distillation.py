@@ -122,14 +122,38 @@ def test_the_teacher_learns_in_the_joint_stage_only(head: str):
     assert live[-1] == live[-2] == live[-3]  # polish
 
 
-def test_the_guard_stops_the_teacher():
-    changes = {"joint_steps": 12, "evaluate_every": 1, "learning_rate": 0.2}
+@pytest.mark.parametrize("head", ["frozen", "tied"])
+def test_the_guard_gives_back_the_best_teacher(head: str):
+    changes = {"joint_steps": 12, "evaluate_every": 1, "learning_rate": 0.2, "head": head}
     changes["teacher_learning_rate"] = 0.1
     looks = teach(guard_drop=0.0, **changes).looks
+    scores = [look.teacher_score for look in looks]
     stopped = [look.teacher_learns for look in looks].index(0)
-    assert looks[stopped].teacher_score < looks[0].teacher_score
-    assert len({look.teacher_score for look in looks[stopped:]}) == 1
+    assert scores[stopped] < max(scores[:stopped])
+    assert len(scores) > stopped + 1
+    assert set(scores[stopped + 1 :]) == {max(scores[:stopped])}
     assert all(look.teacher_learns for look in teach(guard_drop=1.0, **changes).looks)
+
+
+def test_the_guard_measures_from_the_best_look_not_from_the_first():
+    pair = make_pair(tiny.lessons())
+    for score in (0.10, 0.15, 0.147):
+        pair.guard(score, drop=0.005)
+        assert pair.teacher_learns
+    pair.guard(0.144, drop=0.005)
+    assert not pair.teacher_learns
+
+
+def test_the_teachers_items_are_those_of_the_best_look():
+    pair = make_pair(tiny.lessons())
+    pair.remember(0.5)
+    before = pair.teachers_items()
+    with torch.no_grad():
+        pair.adapter += 1.0
+    pair.remember(0.4)
+    np.testing.assert_array_equal(pair.teachers_items(), before)
+    pair.remember(0.6)
+    assert not np.allclose(pair.teachers_items(), before)
 
 
 def test_the_best_student_is_returned_with_its_recommender_folded():

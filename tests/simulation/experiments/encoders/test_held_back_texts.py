@@ -8,9 +8,11 @@ from hypothesis.extra import numpy as hnp
 
 from models.errors import DataError
 from simulation.data.labelled_texts import load_labelled
+from simulation.experiments.encoders import held_back_texts
 from simulation.experiments.encoders.held_back_texts import (
     Retrieval,
     clinc_intents,
+    held_back_prose,
     mean_reciprocal_rank,
     ranks_of_right,
     wiki_descriptions,
@@ -35,13 +37,13 @@ def leads(cache, with_descriptions=True):
     return cached_wheel(cache, "leads-box", {LEADS: json.dumps(articles).encode()})
 
 
-def test_only_held_back_articles_are_asked_for(tmp_path):
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_only_articles_of_the_split_are_asked_for(tmp_path, split):
     source = leads(tmp_path)
-    task = wiki_descriptions(tmp_path, source=source)
+    task = wiki_descriptions(tmp_path, split, source=source)
     labelled = load_labelled("wiki-topic", tmp_path, source=source)
-    held_back = {*labelled.validation.texts, *labelled.test.texts}
-    assert set(task.answers) < held_back  # those without a description are left out
-    assert not set(task.answers) & set(labelled.train.texts)
+    judged = getattr(labelled, split)
+    assert set(task.answers) < set(judged.texts)  # those without a description are left out
     asked, given = task.kinds
     for lead, kind in zip(task.answers, given, strict=True):
         number = int(lead.split()[2])
@@ -51,6 +53,16 @@ def test_only_held_back_articles_are_asked_for(tmp_path):
 def test_articles_without_descriptions_are_refused(tmp_path):
     with pytest.raises(DataError, match="has no descriptions"):
         wiki_descriptions(tmp_path, source=leads(tmp_path, with_descriptions=False))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_prose_is_of_the_split(tmp_path, monkeypatch, split):
+    labelled = load_labelled("wiki-topic", tmp_path, source=leads(tmp_path))
+    monkeypatch.setattr(held_back_texts, "load_labelled", lambda *_, **__: labelled)
+    allowed = [*getattr(labelled, split).texts] * len(held_back_texts.PROSE_SETS)
+    assert sorted(held_back_prose(tmp_path, 10**6, split)) == sorted(allowed)
+    some = held_back_prose(tmp_path, 7, split)
+    assert len(some) == 7 and some == held_back_prose(tmp_path, 7, split)
 
 
 def test_an_intent_is_asked_for_by_its_name(tmp_path):
