@@ -7,7 +7,9 @@
 
 The rows stand in simulation/presets/language/english.toml. Words and passes are compared after a
 short pre-training each, the same for all of them; as a whole one for each would be too dear, their
-figures belong side by side and not beside those of the pretrained encoder. `--sensitivity` prints
+figures belong side by side and not beside those of the pretrained encoder. The seeds are those of
+learning a task; each general student was trained once, so the spread does not tell what another
+pre-training, or another draw of the random words, would give. `--sensitivity` prints
 what rounding each module alone does to the general vectors, without any task, and the plan that
 this table chooses for the bytes that the budget leaves, beside the shipped one. The student is read
 back out of the bundle: its weights lie on the shipped levels already, so rounding them to the
@@ -118,7 +120,9 @@ def plans_table(
         column += [str(plan[name]) for name in shipped]
         for row, cell in zip(rows[1:], column, strict=True):
             row.append(cell)
-    return markdown(rows)
+    told = ", ".join(f'"{name}" = {bits}' for name, bits in plan.items())
+    option = f"--set 'compression.quantization.bits={{{told}}}'"
+    return f"{markdown(rows)}\n\nCompress with the last plan: {option}"
 
 
 if __name__ == "__main__":

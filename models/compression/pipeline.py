@@ -151,7 +151,7 @@ def prune_words(
         weighed_texts(lessons, settings.pruning.item_weight),
         teacher,
         max_tokens=settings.student.max_tokens,
-        row_bytes=bytes_per_word(settings.student, settings.quantization.embedding_bits),
+        row_bytes=bytes_per_word(settings.student, settings.plan["words"]),
         budget_bytes=settings.budget_bytes - rest,
         settings=settings.pruning,
         seed=seed,

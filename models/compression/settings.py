@@ -8,18 +8,26 @@ from models.bundle import ENCODER_BUDGET_BYTES
 from models.compression.pretraining.general_distillation import PretrainingSettings
 from models.compression.pretraining.warm_start import WarmStartSettings
 from models.compression.pruning.hard_pruning import PruningSettings
-from models.compression.quantization.few_bits import BitPlan, plan_bits
+from models.compression.quantization.few_bits import BitPlan, plan_bits, weight_names
 from models.compression.quantization.polish import PolishSettings
 from models.compression.student import StudentSettings
 from models.compression.teacher.corpus import CorpusSettings
 from models.compression.teacher.text_teacher import TeacherSettings
 
+Bits = Literal[2, 3, 4, 5, 6, 8]
+
 
 class QuantizationSettings(BaseModel, extra="forbid", frozen=True):
     """How many bits the weights of the shipped graph have."""
 
-    embedding_bits: Literal[2, 3, 4, 5, 6, 8] = Field(description="of words and positions")
-    matrix_bits: Literal[2, 3, 4, 5, 6, 8] = Field(description="of all other matrices")
+    embedding_bits: Bits = Field(description="of words and positions")
+    matrix_bits: Bits = Field(description="of all other matrices")
+    bits: dict[str, Bits] = Field(
+        default_factory=dict,
+        description="of single weights in place of the above, by the names that `pocketfleet "
+        "inspect` prints; `python -m benchmarks.ablations --sensitivity BUNDLE` chooses them",
+        exclude_if=lambda bits: not bits,  # nothing said is nothing to tell settings apart by
+    )
     polish: PolishSettings
 
 
@@ -47,8 +55,20 @@ class CompressionSettings(BaseModel, extra="forbid", frozen=True):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bits_have_weights(self) -> "CompressionSettings":
+        known = weight_names(self.student)
+        unknown = sorted(set(self.quantization.bits) - set(known))
+        if unknown:
+            raise ValueError(
+                f"quantization.bits names {unknown[0]!r}, which the student does not have: its "
+                f"weights are {', '.join(known)}"
+            )
+        return self
+
     @property
     def plan(self) -> BitPlan:
         """The bits of each weight of the student."""
         bits = self.quantization
-        return plan_bits(self.student, bits.embedding_bits, bits.matrix_bits)
+        plan = plan_bits(self.student, bits.embedding_bits, bits.matrix_bits)
+        return {**plan, **bits.bits}

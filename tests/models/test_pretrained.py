@@ -9,7 +9,9 @@ import numpy as np
 
 from models.bundle import ENCODER_BUDGET_BYTES, EncoderBundle
 from models.compression.export.revival import student_from_bundle
+from models.compression.job import sha256_of_text
 from models.encoder import Encoder
+from simulation.settings import load_settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "ei-bert-en"
 PAIRS = [
@@ -43,6 +45,14 @@ def test_it_can_be_taken_up_again_in_torch():
     student = student_from_bundle(FOLDER)
     assert student.settings.vector_size == Encoder.load(FOLDER).vector_size
     assert all(np.isfinite(p.detach().numpy()).all() for p in student.parameters())
+
+
+def test_the_preset_that_the_card_names_is_what_made_it():
+    made_by = load_settings("standard")
+    origin = EncoderBundle.open(FOLDER).manifest["origin"]
+    assert origin["settings_sha256"] == sha256_of_text(made_by.compression.model_dump_json())
+    assert origin["seed"] == made_by.seed
+    assert origin["bits"] == made_by.compression.plan
 
 
 def test_its_report_is_its_own():

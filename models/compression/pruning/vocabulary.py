@@ -7,7 +7,9 @@ then          pieces by falling worth, until the bytes are used up        [unuse
 ```
 
 Kept sets are *closed under fallback*: WordPiece takes the longest piece that it finds, and at worst
-goes letter by letter, so dropping longer pieces never makes a word of kept characters `[UNK]`.
+goes letter by letter, so dropping longer pieces makes no word `[UNK]` whose characters are all kept
+in the form they are met in. A form that the teacher lacks (a "##ß") cannot be kept: a word that
+needs it is spelt by a longer piece or not at all.
 
 A character that always stands alone, as punctuation and Chinese characters do, continues no word:
 its `##` form is never met and costs no row.

@@ -1,9 +1,9 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -199,24 +199,44 @@ def test_resume_after_kill_gives_the_same_bytes(
     assert not any((tmp_path / "cache" / "compressions").iterdir())  # nothing unfinished is left
 
 
+KILLED_SCRIPT = """
+import pickle, sys, time
+from models.compression.pipeline import compress
+
+def progress(what, done, total):
+    if what == sys.argv[2] and done >= int(sys.argv[3]):
+        print("here", flush=True)
+        time.sleep(600)  # until it is killed
+
+compress(*pickle.load(open(sys.argv[1], "rb")), seed=3, threads=1, progress=progress)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [3.0, 4.0, 5.0, 6.0])
+@pytest.mark.parametrize(
+    ("what", "done"),
+    [
+        ("compress: pruning", 1),
+        ("pre-training", 3),  # before the first checkpoint
+        ("pre-training", 8),
+        ("polish", 2),
+        ("compress: bundle", 7),
+    ],
+)
 def test_resume_after_a_real_kill(
-    seconds, compressed, teacher_folder, tiny_corpus, tiny_settings, tmp_path
+    what, done, compressed, teacher_folder, tiny_corpus, tiny_settings, tmp_path
 ):
-    """The same with kill -9, at whatever the process is doing then."""
-    script = tmp_path / "compress.py"
-    script.write_text(
-        "import pickle, sys\nfrom models.compression.pipeline import compress\n"
-        "compress(*pickle.load(open(sys.argv[1], 'rb')), seed=3, threads=1)\n"
-    )
+    """The same with kill -9: nothing that a dying process would still do is done."""
     inputs = (teacher_folder, tiny_corpus, tiny_settings, tmp_path / "bundle", tmp_path / "cache")
     (tmp_path / "inputs").write_bytes(pickle.dumps(inputs))
-    command = [sys.executable, str(script), str(tmp_path / "inputs")]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
-    time.sleep(seconds)
-    process.kill()
-    process.wait()
+    command = [sys.executable, "-c", KILLED_SCRIPT, str(tmp_path / "inputs"), what, str(done)]
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "bundle").exists()
     compress(*inputs, seed=3, threads=1)
     again = EncoderBundle.open(tmp_path / "bundle")
     assert again.manifest["files"] == compressed[0].manifest["files"]

@@ -83,6 +83,27 @@ def test_no_kept_set_breaks_the_fallback(scores, extra_bytes, word):
         assert "".join(piece.removeprefix("##") for piece in pieces) == normal
 
 
+@given(
+    st.sets(st.sampled_from(["ß", "##ß", "ø", "##ø", "aß", "##aß", "##øßb", "bø"])),
+    some_scores,
+    st.integers(0, 300),
+    st.text(alphabet="abßø", min_size=1, max_size=6),
+)
+def test_characters_that_the_teacher_spells_in_one_form_only(forms, scores, extra_bytes, word):
+    """A form that the teacher has is kept; with all forms there, no fallback fails."""
+    teacher = [*TEACHER_PIECES, *sorted(forms)]
+    worth = np.concatenate([scores, np.random.default_rng(len(forms)).integers(0, 9, len(forms))])
+    required = required_pieces(teacher, SPECIAL_IDS, {"ß", "ø"})
+    budget = sum(ROW_BYTES + line_bytes(teacher[index]) for index in required) + extra_bytes
+    kept = keep_best(teacher, SPECIAL_IDS, worth, {"ß", "ø"}, ROW_BYTES, budget).pieces
+    assert forms & {"ß", "##ß", "ø", "##ø"} <= set(kept)
+    if {word[0], *(f"##{letter}" for letter in word[1:])} <= set(kept):
+        tokenizer = build_tokenizer(kept, TokenizerSettings(True, False, 128))
+        pieces = tokenizer.encode(word).tokens[1:-1]
+        assert UNKNOWN not in pieces
+        assert "".join(piece.removeprefix("##") for piece in pieces) == word
+
+
 def test_characters_beyond_ascii_are_kept_with_their_continuation():
     pieces = [*TEACHER_PIECES, "é", "##é", "ß"]
     assert [pieces[k] for k in required_pieces(pieces, SPECIAL_IDS, {"é", "ß"})][-3:] == [
