@@ -1,12 +1,13 @@
 """Claim: the bundle's bytes, latency, load time and memory, beside what one would use otherwise.
 
     python -m benchmarks.encoder_speed models/pretrained/ei-bert-en
-    python -m benchmarks.encoder_speed models/pretrained/ei-bert-en --static FOLDER --json
+    python -m benchmarks.encoder_speed models/pretrained/ei-bert-en --starts static bert-tiny --json
 
 Side by side in one process, one thread, in alternation, tokenization included: the bundle as it
 ships, its own fp32 graph, its fp32 weights in torch, all-MiniLM-L6-v2 in int8 (exported by
 torch.onnx and onnxruntime's quantize_dynamic per channel, as anybody would do it; kept in the
-cache), and a static bundle. Medians over the repeats of p50 and p95 by the clock on the wall, and
+cache), and rivals of equal bytes that the language settings name (compressed first, for an hour, if
+they are not in the cache). Medians over the repeats of p50 and p95 by the clock on the wall, and
 of p50 by the processor's time, which other programs disturb less: the ratios are taken from it.
 Load time (with the first text) and peak memory are those of a fresh process each. Milliseconds
 belong to the machine: compare the ratios.
@@ -39,7 +40,8 @@ from models.errors import DataError
 from models.files import write_whole
 from simulation.data.cache import cache_folder
 from simulation.data.teachers import teacher_folder
-from simulation.experiments.encoders.general_students import GeneralStudent
+from simulation.experiments.encoders.general_students import GeneralStudent, find_start
+from simulation.experiments.language.settings import load_language_settings
 from simulation.experiments.language.tables import markdown
 
 LENGTHS, REPEATS, PROCESSES = (8, 16, 32, 64), 7, 5
@@ -55,8 +57,8 @@ WORDS = (
 """In every vocabulary: each is one piece, so a text has as many pieces for all."""
 
 EI_BERT, FP32_GRAPH, FP32_TORCH = "EI-BERT bundle", "its fp32 graph", "its fp32 weights in torch"
-MINILM, STATIC = "MiniLM-L6 int8", "static bundle"
-PAIRS = ((MINILM, EI_BERT), (FP32_GRAPH, EI_BERT), (FP32_TORCH, EI_BERT), (EI_BERT, STATIC))
+MINILM = "MiniLM-L6 int8"
+SLOWER = (MINILM, FP32_GRAPH, FP32_TORCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,13 @@ class Times:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--static", type=Path, help="a static bundle to compare with")
+    parser.add_argument("--starts", nargs="+", default=[], metavar="NAME", help="rivals")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     keep_to_one_thread()
     with tempfile.TemporaryDirectory() as scratch:
-        runners = all_runners(given.bundle, given.static, Path(scratch), cache_folder())
+        runners = all_runners(given.bundle, given.starts, Path(scratch), cache_folder())
         alone = {runner.name: in_fresh_processes(runner) for runner in runners}
         times = {
             (length, batch): time_all(runners, length, batch, given.repeats)
@@ -131,16 +133,18 @@ def keep_to_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def all_runners(bundle: Path, static: Path | None, scratch: Path, cache: Path) -> list[Runner]:
+def all_runners(bundle: Path, starts: Sequence[str], scratch: Path, cache: Path) -> list[Runner]:
     """Everything that is compared."""
+    settings = load_language_settings()
+    rivals = [(name, find_start(settings.of_start(name), cache)) for name in starts]
     general = GeneralStudent.of_bundle(bundle)
-    runners = [
+    return [
         bundle_runner(EI_BERT, bundle),
         fp32_graph_runner(general, scratch / "graph"),
         torch_runner(general, scratch / "torch"),
         minilm_runner(cache),
+        *(bundle_runner(name, folder) for name, folder in rivals),
     ]
-    return [*runners, bundle_runner(STATIC, static)] if static else runners
 
 
 def bundle_runner(name: str, folder: Path) -> Runner:
@@ -351,8 +355,8 @@ def table(num_bytes: dict[str, int], alone: dict[str, dict[str, float]], times: 
 
 def ratios(times: AllTimes) -> str:
     """How many times as long one takes as another."""
-    known = next(iter(times.values()))
-    pairs = [(slow, fast) for slow, fast in PAIRS if slow in known and fast in known]
+    others = [name for name in next(iter(times.values())) if name != EI_BERT]
+    pairs = [(name, EI_BERT) if name in SLOWER else (EI_BERT, name) for name in others]
     rows = [
         ["ratio of CPU p50, tokens x batch", *(f"{length} x {batch}" for length, batch in times)]
     ]

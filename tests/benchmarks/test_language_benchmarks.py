@@ -29,15 +29,17 @@ def test_runners_take_turns_and_are_compared(tmp_path, monkeypatch):
     tiny_bench(tmp_path)
     monkeypatch.setattr("benchmarks.encoder_speed.WORDS", ("love", "crime", "ship", "moon"))
     monkeypatch.setattr("benchmarks.encoder_speed.REQUESTS", {1: 2, 64: 1})
-    monkeypatch.setattr("benchmarks.encoder_speed.PAIRS", (("a", "b"),))
-    runners = [bundle_runner(name, tmp_path / "bundle") for name in ("a", "b")]
+    ours, minilm = encoder_speed.EI_BERT, encoder_speed.MINILM
+    runners = [bundle_runner(name, tmp_path / "bundle") for name in (ours, minilm, "b")]
     times = {(8, batch): time_all(runners, 8, batch, 2) for batch in (1, 64)}
     for found in times.values():
         assert all(0 < one.wall_p50 <= one.wall_p95 and one.cpu_p50 > 0 for one in found.values())
     alone = {"load_ms": 1.0, "peak_mb": 2.0, "imports_mb": 1.0, "import_s": 0.1}
-    page = table({"a": 10, "b": 20}, {"a": alone, "b": alone}, times)
+    names = (ours, minilm, "b")
+    page = table(dict.fromkeys(names, 10), dict.fromkeys(names, alone), times)
     assert "| 8 tokens x 64: CPU p50 / p50 / p95, ms |" in page
-    assert "| a / b |" in ratios(times)
+    assert f"| {minilm} / {ours} |" in ratios(times)
+    assert f"| {ours} / b |" in ratios(times)
 
 
 def test_an_encoder_is_probed_in_a_process_of_its_own(tmp_path):
