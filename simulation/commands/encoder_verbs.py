@@ -19,7 +19,8 @@ GENERAL = Path("models/pretrained/ei-bert-en")
 TaskName = Annotated[
     str,
     typer.Option(
-        help="clinc150, rt-snippets, clothing-recommend, wiki-topic, 20news, or own with --path."
+        help="clinc150, rt-snippets, clothing-recommend, wiki-topic, 20news, zh-reviews, "
+        "or own with --path."
     ),
 ]
 DataPath = Annotated[
@@ -46,6 +47,12 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", help="A TOML file in place of presets/language/english.toml."),
 ]
+DistillOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one of these settings; may be repeated."
+    ),
+]
 Test = Annotated[
     bool, typer.Option("--test", help="Score the test texts too: once, when all is chosen.")
 ]
@@ -60,6 +67,7 @@ def distill(
     variant: Variant = "usual",
     seed: Seed = 0,
     settings: SettingsFile = None,
+    overrides: DistillOverrides = None,
     test: Test = False,
     machine: options.Machine = False,
 ) -> None:
@@ -77,13 +85,17 @@ def distill(
 
       pocketfleet encode runs/intents/bundle "wake me at seven"
 
-    From Python: Classifier.load(Path("runs/intents/bundle")).classify(["wake me at seven"]).
+      pocketfleet distill --task zh-reviews --start runs/zh/bundle \
+--set text_teacher=path/to/bert-base-chinese
+
+    From Python: Classifier.load("runs/intents/bundle").classify(["wake me at seven"]).
     """
     from simulation.experiments.language.task_distillation import Wish, distil_task
 
     voice = Voice(machine)
     with voice.progress() as progress:
-        wish = Wish(task, path, start, format_name, variant, seed, settings, test)
+        told = tuple(overrides or ())
+        wish = Wish(task, path, start, format_name, variant, seed, settings, test, told)
         made = distil_task(wish, out, cache_folder(), progress)
     table = Table(title=f"{task}: {made['score']}, %")
     parts = ("validation", "test") if test else ("validation",)

@@ -13,7 +13,7 @@ fair: each rival gets the rate that is best for it on validation texts.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,6 +29,8 @@ from models.compression.tasks.interplay import CrossDistillationSettings
 from models.compression.tasks.task import Score
 from models.compression.tasks.task_teacher import TaskTeacherSettings
 from models.errors import SettingsError
+from simulation.data.labelled_texts import LABELLED_NAMES
+from simulation.settings import put_override
 
 DEFAULT_FILE = "english.toml"
 OWN = "own"
@@ -211,12 +213,13 @@ class LanguageSettings(BaseModel, extra="forbid", frozen=True):
         return self.of_start(start).formats if variant == USUAL else self.variant_formats
 
     def of_set(self, name: str) -> SetSettings:
-        """Settings of a set.
+        """Settings of a set; one that can be had and is not set here is learnt as a user's own.
 
         Raises:
-            SettingsError: if it has none.
+            SettingsError: if there is no such set.
         """
-        return self.own if name == OWN else _named("set", name, self.sets)
+        is_like_own = name == OWN or (name in LABELLED_NAMES and name not in self.sets)
+        return self.own if is_like_own else _named("set", name, self.sets)
 
     def of_start(self, name: str) -> StartSettings:
         """Settings of a start.
@@ -228,13 +231,16 @@ class LanguageSettings(BaseModel, extra="forbid", frozen=True):
 
 
 def load_language_settings(
-    path: Path | None = None, bundles: Mapping[str, Path] | None = None
+    path: Path | None = None,
+    bundles: Mapping[str, Path] | None = None,
+    overrides: Sequence[str] = (),
 ) -> LanguageSettings:
     """Read the settings.
 
     Args:
         path: a TOML file; those that come with the product when None.
         bundles: ready bundles that take the place of a start's own origin, by its name.
+        overrides: each "section.key=value".
 
     Raises:
         SettingsError: if the file cannot be read, or a key or value is wrong.
@@ -244,6 +250,8 @@ def load_language_settings(
         for name, folder in (bundles or {}).items():
             start = {**_named("start", name, tree["starts"])}
             tree["starts"][name] = start | {"bundle": str(folder), "preset": "", "overrides": []}
+        for override in overrides:
+            put_override(tree, override)
         return LanguageSettings.model_validate(tree)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read the language settings {path}: {error}") from error

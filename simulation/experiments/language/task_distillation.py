@@ -56,6 +56,7 @@ class Wish:
         seed: of the student's training.
         settings: a TOML file; the product's when None.
         test: whether the test texts are looked at, once the bundle is chosen.
+        overrides: of the settings, each "section.key=value".
     """
 
     task: str
@@ -66,6 +67,7 @@ class Wish:
     seed: int
     settings: Path | None
     test: bool = False
+    overrides: tuple[str, ...] = ()
 
 
 def distil_task(wish: Wish, out: Path, cache: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def distil_task(wish: Wish, out: Path, cache: Path, progress: Progress = silent)
         SettingsError: if the task, format or variant is unknown.
         BudgetError: if the bundle does not fit into its budget; told before the training.
     """
-    settings = load_language_settings(wish.settings)
+    settings = load_language_settings(wish.settings, overrides=wish.overrides)
     if wish.format_name not in settings.formats:
         known = ", ".join(settings.formats)
         raise SettingsError(f"there is no format {wish.format_name!r}: choose one of {known}")

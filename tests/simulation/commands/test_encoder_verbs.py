@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from models.classifier import Classifier
+from models.compression.pipeline import compress
+from models.compression.settings import CompressionSettings
+from models.compression.teacher.corpus import Corpus
 from simulation.__main__ import run
 from simulation.data.cache import CACHE_VARIABLE
 from simulation.experiments.encoders.general_students import GeneralStudent
 from simulation.experiments.language import task_distillation
 from simulation.experiments.language.settings import load_language_settings
 from simulation.experiments.language.task_distillation import Wish
-from tests.models.conftest import save_teacher, tiny_teacher_model
+from tests.models.compression.test_chinese import TEXTS as CHINESE
+from tests.models.compression.test_chinese import chinese_teacher
+from tests.models.conftest import TINY, save_teacher, tiny_teacher_model
 from tests.simulation.experiments.tiny_language import INTENTS, rows, tiny_bench, tiny_tree
 
 
@@ -72,6 +77,26 @@ def test_distill_makes_a_classifier_and_keeps_it(folder, monkeypatch, capsys):
     monkeypatch.setattr(task_distillation, "teach", lambda *_: pytest.fail("taught again"))
     assert distil(folder, monkeypatch) == 0
     assert json.loads(capsys.readouterr().out) == made
+
+
+def test_a_chinese_task_is_learnt_from_a_chinese_teacher(folder, tmp_path, monkeypatch, capsys):
+    teacher = chinese_teacher(tmp_path / "teacher")
+    settings = CompressionSettings.model_validate(TINY)
+    corpus = Corpus((), CHINESE)
+    compress(teacher, corpus, settings, tmp_path / "zh", tmp_path / "cache", seed=0, threads=1)
+    lines = "".join(f"{text},{'bad' if '电池' in text else 'good'}\n" for text in CHINESE)
+    (tmp_path / "zh.csv").write_text("text,label\n" + lines, encoding="utf-8")
+    told = ("--path", str(tmp_path / "zh.csv"), "--start", str(tmp_path / "zh"))
+    told += ("--out", str(tmp_path / "out"), "--set", f"text_teacher={teacher}")
+    assert distil(folder, monkeypatch, *told, "--set", "own.augmentation.copies=1") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["scores"]["bundle"]["validation"] > 0.6
+    assert Classifier.load(made["bundle"]).labels == ("bad", "good")
+
+
+def test_a_key_that_is_not_there_is_refused(folder, monkeypatch, capsys):
+    assert distil(folder, monkeypatch, "--set", "task.teachers=2") == 2
+    assert "task.teachers" in capsys.readouterr().err
 
 
 def test_test_texts_are_scored_only_when_asked_for(folder, monkeypatch, capsys):

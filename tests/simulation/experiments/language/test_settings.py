@@ -105,3 +105,16 @@ def test_a_bundle_takes_the_place_of_a_recipe(tmp_path):
     assert settings.starts["static"].overrides == ()
     with pytest.raises(SettingsError, match="there is no start 'statics'"):
         load_language_settings(bundles={"statics": tmp_path})
+
+
+def test_a_set_without_settings_of_its_own_is_learnt_as_a_users_texts(product):
+    assert product.of_set("zh-reviews") == product.own
+    with pytest.raises(SettingsError, match="no set 'zh-review'"):
+        product.of_set("zh-review")
+
+
+def test_one_setting_may_be_changed():
+    changed = load_language_settings(overrides=["text_teacher=there", "own.train_limit=7"])
+    assert (changed.text_teacher, changed.own.train_limit) == ("there", 7)
+    with pytest.raises(SettingsError, match="own\\.train_limits"):
+        load_language_settings(overrides=["own.train_limits=7"])
