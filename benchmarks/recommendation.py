@@ -5,8 +5,8 @@
 
 RUN is a run folder: its settings are taken, and its own bundle is compared as "catalogue". Each
 encoder gets a recommender of its own, trained from the same start. Every `--student` is a bundle
-that is first cross-distilled for recommendation, for each task anew. Figures go to
-RUN/recommendation.json.
+that is first cross-distilled for recommendation, for each task anew. `--federated NAME` trains the
+static and the federated arm on an encoder too. Figures go to RUN/recommendation.json.
 """
 
 import argparse
@@ -77,9 +77,8 @@ def main(words: Sequence[str] | None = None) -> None:
             task = cold_task(parts, plan.cold_share, length, settings.seed)
             able = [reader for reader in readers if reader.name != NONE]  # knows no cold item
         result = compare_encoders(task, able, students, course, folder, say)
-        if name == "warm":
-            phones = on_phones(asked.federated, task, parts, readers, settings, folder)
-            result = replace(result, arms=(*result.arms, *phones))
+        phones = on_phones(asked.federated, task, parts, able, settings, folder)
+        result = replace(result, arms=(*result.arms, *phones))
         reports.append(result.report(settings.seed, settings.comparison.replicates))
         print("\n".join(table(reports[-1])), flush=True)
     write_json(run.path / "recommendation.json", {"machine": describe_machine(), "tasks": reports})
@@ -119,7 +118,9 @@ def on_phones(
         if name not in known and not taught.is_dir():
             raise SettingsError(f"--federated {name}: choose of {', '.join(known)}")
         reader = known[name] if name in known else bundle_reader(name, taught)
-        arms += play_on_phones(task, parts, reader, settings, folder / name / "phones", say)
+        arms += play_on_phones(
+            task, parts, reader, settings, folder / name / task.name / "phones", say
+        )
     return arms
 
 

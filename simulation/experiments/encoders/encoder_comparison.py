@@ -8,7 +8,7 @@
         own head      the recommender that learnt along with it, the bridge folded in
         own head, ids the same, known items having the teacher's vectors (`absorb`)
       random, popularity (and on warm items item-kNN and EASE)
-    static, federated                     on warm items, where phones are asked for
+      static, federated                   where phones are asked for
 
 All arms answer the same requests, so intervals are paired over users. That nobody has chosen a cold
 item leaves popularity nothing to go by among them: it guesses there.
@@ -50,10 +50,15 @@ from models.text_space import TextSpace
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split
 from simulation.experiments.arms import FEDERATED, STATIC
-from simulation.experiments.encoders.ranking_tasks import PerUser, RankingTask, complete
+from simulation.experiments.encoders.ranking_tasks import (
+    PerUser,
+    RankingTask,
+    complete,
+    phones_of,
+)
 from simulation.experiments.encoders.recommender_course import CompanionSettings, Course
 from simulation.experiments.encoders.text_readers import TEACHER, TextReader, bundle_reader
-from simulation.experiments.federation import prepare_arm, run_arm
+from simulation.experiments.federation import FederatedArm, prepare_arm, run_arm
 from simulation.experiments.materials import Materials
 from simulation.experiments.training import CentralJob, central_jobs, train_pooled
 from simulation.run_folder import RunFolder
@@ -270,8 +275,11 @@ def play_on_phones(
 ) -> tuple[ArmValues, ArmValues]:
     """Train the static and the federated arm on an encoder; the phones read private texts with it.
 
+    A warm request is answered by the phone, which has read its private texts. A cold one stands
+    within a history: it is answered with the personal vector of the phone, without private texts.
+
     Args:
-        task: the warm task of the split.
+        task: of the split.
         parts: the split, with private texts.
         reader: the encoder.
         settings: of the run.
@@ -281,13 +289,14 @@ def play_on_phones(
     Returns:
         static and federated.
     """
-    run = RunFolder(folder.resolve())
+    run, held = RunFolder(folder.resolve()), phones_of(task, parts)
     materials = Materials(
-        parts, build_world(parts, settings.world, settings.seed, run.world), task.pool
+        held, build_world(held, settings.world, settings.seed, run.world), task.pool
     )
-    raw = reader.read(materials.catalogue)
+    raw = reader.read(catalogue_of(parts))
     space = TextSpace.of_catalogue(raw)
-    text, written = space.place(raw), private_texts(run.world)
+    whole, written = space.place(raw), private_texts(run.world)
+    text = whole[task.known]
     private = space.place(reader.read(written)) if written else text[:0]
     for name, vectors in (("item_text", text), ("private_vectors", private)):
         with write_whole(run.phones / f"{name}.npy") as file:
@@ -301,19 +310,28 @@ def play_on_phones(
     )
     played = run_arm(prepared, "inline")
     progress(f"static and federated arms on {reader.name}", 1, 1)
-    shard = played.shard()
-
-    def scores_of(rows: NDArray[np.int64]) -> Scores:
-        return score_devices(shard, task.owners[rows], played.parameters, settings.recommender)
-
     values = {
-        STATIC: judge(task, static.parameters, static.taste, text, settings),
-        FEDERATED: task.values(scores_of),
+        STATIC: judge(task, static.parameters, static.taste, whole, settings),
+        FEDERATED: _judge_phones(task, played, whole, settings),
     }
     first, second = (
         ArmValues(reader.name, arm, size, reader.num_bytes, found) for arm, found in values.items()
     )
     return first, second
+
+
+def _judge_phones(
+    task: RankingTask, played: FederatedArm, text: NDArray[np.float32], settings: Settings
+) -> PerUser:
+    """Rank a task's requests with what the phones have learnt."""
+    shard = played.shard()
+
+    def scores_of(rows: NDArray[np.int64]) -> Scores:
+        return score_devices(shard, task.owners[rows], played.parameters, settings.recommender)
+
+    if len(task.known) < task.num_items:
+        return judge(task, played.shared(), np.asarray(shard.taste), text, settings)
+    return task.values(scores_of)
 
 
 def catalogue_of(parts: Split) -> list[str]:

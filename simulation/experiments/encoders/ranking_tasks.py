@@ -23,13 +23,15 @@ the text projection has taken its part already.
 Formal guarantees, each held by a test of its name:
 - no training event of the cold task has a cold item;
 - a request sees nothing that came after it, and no cold item;
+- the phones of a task hold its pool, and no cold item;
 - the warm task ranks as `evaluation.Referee` does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -39,7 +41,8 @@ from models.histories import Histories
 from models.metrics import held_out_ranks, metrics_of_ranks
 from models.recommender import Shared
 from models.seeds import generator
-from simulation.data.splits import Split
+from simulation.data.interactions import Columns
+from simulation.data.splits import NOTHING_HELD_OUT, Split
 from simulation.world.build import pooled_histories
 
 METRICS = ("hr@10", "ndcg@10", "auc")
@@ -175,6 +178,33 @@ def cold_task(parts: Split, share: float, max_history: int, seed: int) -> Rankin
         chosen=everything,
         fields={"cold": cold, "all": np.ones(num_items, dtype=np.bool_)},
     )
+
+
+def phones_of(task: RankingTask, parts: Split) -> Split:
+    """Return what phones hold in a task: a split of its known items, numbered as in `task.pool`.
+
+    Events with a cold item are gone, and a held-out item that is cold is none.
+
+    Args:
+        task: made of `parts`.
+        parts: a split of the whole catalogue.
+    """
+    place = np.full(task.num_items, NOTHING_HELD_OUT, dtype=np.int32)
+    place[task.known] = np.arange(len(task.known), dtype=np.int32)
+
+    def known(events: pd.DataFrame) -> pd.DataFrame:
+        items = place[events[Columns.ITEM].to_numpy()]
+        kept: pd.DataFrame = events.assign(**{Columns.ITEM: items})[items >= 0]
+        return kept.reset_index(drop=True)
+
+    interactions = replace(
+        parts.interactions,
+        events=known(parts.interactions.events),
+        items=parts.interactions.items.iloc[task.known].reset_index(drop=True),
+    )
+    has = parts.held_out >= 0
+    held_out = np.where(has, place[np.where(has, parts.held_out, 0)], NOTHING_HELD_OUT)
+    return replace(parts, interactions=interactions, train=known(parts.train), held_out=held_out)
 
 
 def complete(parameters: Shared, known: NDArray[np.int64], num_items: int) -> Shared:

@@ -150,15 +150,15 @@ def test_among_cold_items_popularity_guesses(settings: Settings):
     assert values["popularity"]["all auc"].mean() < 0.3
 
 
-def test_phones_play_an_encoder(settings: Settings, tmp_path: Path):
-    parts = made_up_split()
-    task = warm_task(parts)
+@pytest.mark.parametrize("place", [0, 1], ids=["warm", "cold"])
+def test_phones_play_an_encoder(settings: Settings, tmp_path: Path, place: int):
+    parts, task = made_up_split(), tasks(settings)[place]
     static, federated = play_on_phones(
         task, parts, random_reader(12, 0), settings, tmp_path / "phones"
     )
     assert (static.arm, federated.arm) == ("static", "federated")
     assert np.any(static.values["all auc"] != federated.values["all auc"])
-    assert federated.values["all auc"].shape == (len(task.owners),)
+    assert federated.values["all auc"].shape == task.judged_users.shape
 
 
 def test_a_taught_bundle_is_the_taught_student(settings: Settings, start: Path, tmp_path: Path):

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from models.errors import DataError
 from models.recommender import initial_parameters
 from models.scoring import score_users
-from simulation.data.splits import Split, SplitSettings, split
+from simulation.data.interactions import Columns
+from simulation.data.splits import NOTHING_HELD_OUT, Split, SplitSettings, split
 from simulation.experiments.encoders.ranking_tasks import (
     RankingTask,
     cold_task,
     complete,
+    phones_of,
     warm_task,
 )
 from simulation.experiments.evaluation import Referee
@@ -55,6 +57,34 @@ def test_the_warm_task_ranks_as_the_referee_does():
     expected = referee.ranks(scores[referee.users]).values("full")
     for metric in ("hr@10", "ndcg@10", "auc"):
         np.testing.assert_allclose(found[f"all {metric}"], expected[metric])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_phones_of_a_task_hold_its_pool_and_no_cold_item(seed):
+    parts = made_up_split()
+    task = cold_task(parts, 0.3, 5, seed)
+    held = phones_of(task, parts)
+    pool = pooled_histories(held)
+    np.testing.assert_array_equal(pool.items, task.pool.items)
+    np.testing.assert_array_equal(pool.offsets, task.pool.offsets)
+    titles = parts.interactions.items[Columns.TITLE].to_numpy()
+    assert held.interactions.items[Columns.TITLE].tolist() == titles[task.known].tolist()
+    for before, after in zip(parts.held_out, held.held_out, strict=True):
+        if before in task.known:
+            assert task.known[after] == before
+        else:
+            assert after == NOTHING_HELD_OUT
+    private = Columns.PRIVATE_TEXT
+    warm = np.isin(parts.train[Columns.ITEM], task.known)
+    assert held.train[private].tolist() == parts.train.loc[warm, private].tolist()
+
+
+def test_the_phones_of_the_warm_task_hold_the_split():
+    parts = made_up_split()
+    held = phones_of(warm_task(parts), parts)
+    np.testing.assert_array_equal(held.held_out, parts.held_out)
+    np.testing.assert_array_equal(pooled_histories(held).items, pooled_histories(parts).items)
+    assert len(held.interactions.items) == len(parts.interactions.items)
 
 
 def test_warm_requests_are_the_users_histories():
