@@ -42,7 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     bench, sets = prepare(given, [])
     results, left_out = current_results(bench, given.results, given.split, sets)
-    found = dots(results, bench.settings.columns, sets)
+    found = dots(results, bench.settings.columns | bench.settings.frontier, sets)
     draw(found, given.out)
     for dot in sorted(found, key=lambda dot: dot.num_bytes):
         mark = "*" if dot in frontier(found) else " "
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def dots(results: Sequence[CellResult], columns: dict[str, str], sets: Sequence[str]) -> list[Dot]:
-    """The columns of the table that have a score on every set."""
+    """The arms and formats that have a score on every set."""
     found = []
     for title, text in columns.items():
         arm, _, kind = text.partition(":")

@@ -157,6 +157,7 @@ class LanguageSettings(BaseModel, extra="forbid", frozen=True):
     variants: dict[str, dict[str, Value]]
     variant_formats: tuple[str, ...] = Field(description="in which other variants are judged")
     columns: dict[str, str] = Field(description='title to "arm:format", of the table of all sets')
+    frontier: dict[str, str] = Field(description="drawn beside the columns, in the same form")
     ablations: tuple[AblationSettings, ...]
     tf_idf: TfIdfSettings
     probe: ProbeSettings

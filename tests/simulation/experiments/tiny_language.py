@@ -38,6 +38,7 @@ def tiny_tree(teacher: Path, bundle: Path) -> dict[str, Any]:
     tree["starts"] = {"ei-bert": start, "fresh": start | {"fresh_weights": True}}
     tree["variant_formats"] = ["fp32", "int8"]
     tree["columns"] = {"teacher": "teacher:fp32", "EI-BERT int8": "ei-bert:int8"}
+    tree["frontier"] = {}
     tree["ablations"] = [
         {"group": "method", "title": name, "start": "ei-bert", "variant": name, "format": "int8"}
         for name in ("plain", "head")
