@@ -1,7 +1,7 @@
 """Who takes part in which round: a plan written before training, which the cloud plays back.
 
-    round   invited            reported           start_s   duration_s
-    1       12 40 77 310       12 77 310          0         64.2
+    round   invited            outcome                            start_s   duration_s
+    1       12 40 77 310       reported late dropped reported     0         64.2
     2       ...
 
 The virtual clock of the simulator writes it (`simulation.world.timeline`); nothing in it depends on
@@ -10,6 +10,7 @@ seam for a selection that does depend on training.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,14 @@ from models.errors import DataError
 from models.files import write_whole
 
 
+class Outcome(IntEnum):
+    """What becomes of an invited device."""
+
+    REPORTED = 0
+    LATE = 1
+    DROPPED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """The devices of one round.
@@ -27,12 +36,16 @@ class Cohort:
     Attributes:
         invited: (I,) int64 device ids that download the parameters, ascending.
         reported: (R,) int64 device ids that train and report, a subset of the invited.
+        num_late: invited devices whose report came when the round was over.
+        num_dropped: invited devices that were interrupted.
         start_s: virtual time at which the round starts.
         duration_s: virtual time until the last report.
     """
 
     invited: NDArray[np.int64]
     reported: NDArray[np.int64]
+    num_late: int
+    num_dropped: int
     start_s: float
     duration_s: float
 
@@ -52,14 +65,14 @@ class CohortPlan:
     Attributes:
         offsets: (rounds + 1,) int64 into `invited`.
         invited: (I,) int64 device ids, ascending within a round.
-        reported: (I,) bool, whether the invited device reported.
+        outcome: (I,) int8, an `Outcome` for each invited device.
         start_s: (rounds,) float64.
         duration_s: (rounds,) float64.
     """
 
     offsets: NDArray[np.int64]
     invited: NDArray[np.int64]
-    reported: NDArray[np.bool_]
+    outcome: NDArray[np.int8]
     start_s: NDArray[np.float64]
     duration_s: NDArray[np.float64]
 
@@ -77,10 +90,12 @@ class CohortPlan:
         if not 1 <= round_number <= self.num_rounds:
             raise DataError(f"round {round_number} is outside the plan, 1 .. {self.num_rounds}")
         inside = slice(self.offsets[round_number - 1], self.offsets[round_number])
-        invited = self.invited[inside]
+        invited, outcome = self.invited[inside], self.outcome[inside]
         return Cohort(
             invited,
-            invited[self.reported[inside]],
+            invited[outcome == Outcome.REPORTED],
+            int((outcome == Outcome.LATE).sum()),
+            int((outcome == Outcome.DROPPED).sum()),
             float(self.start_s[round_number - 1]),
             float(self.duration_s[round_number - 1]),
         )
@@ -92,7 +107,7 @@ class CohortPlan:
                 file,
                 offsets=self.offsets,
                 invited=self.invited,
-                reported=self.reported,
+                outcome=self.outcome,
                 start_s=self.start_s,
                 duration_s=self.duration_s,
             )

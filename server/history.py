@@ -47,6 +47,8 @@ class RoundRow:
     round_number: int
     num_invited: int
     num_reported: int
+    num_late: int
+    num_dropped: int
     num_clipped: int
     loss: float | None
     update_norm: float | None
@@ -63,7 +65,7 @@ class RoundRow:
     def before_training(cls, evaluated: EvalReply) -> "RoundRow":
         """Round 0: where the run starts from."""
         metrics, tiers = _means(evaluated)
-        return cls(0, 0, 0, 0, None, None, 0, 0, None, 0.0, 0.0, 0.0, metrics, tiers)
+        return cls(0, 0, 0, 0, 0, 0, None, None, 0, 0, None, 0.0, 0.0, 0.0, metrics, tiers)
 
     @classmethod
     def of(
@@ -83,6 +85,8 @@ class RoundRow:
             round_number=round_number,
             num_invited=len(cohort.invited),
             num_reported=devices,
+            num_late=cohort.num_late,
+            num_dropped=cohort.num_dropped,
             num_clipped=reply.num_clipped,
             loss=reply.loss_sum / devices if devices else None,
             update_norm=reply.norm_sum / devices if devices else None,

@@ -39,15 +39,30 @@ class ServerOptimizerSettings(BaseModel):
     )
 
 
+class Schedule(BaseModel):
+    """When rounds begin and end on the virtual clock."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start_s: float = Field(ge=0, description="when round 1 looks for phones; 0 is Monday 0:00 UTC")
+    over_selection: float = Field(
+        ge=1, le=10, description="phones invited for each report that a round wants"
+    )
+    deadline_s: float = Field(gt=0, description="longest round; what comes later is not used")
+    pause_s: float = Field(ge=0, description="from the end of a round to the next")
+    retry_s: float = Field(gt=0, description="wait when too few phones are available")
+
+
 class Federation(BaseModel):
     """A federated run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rounds: int = Field(ge=1, le=100_000, description="federated rounds")
-    cohort_size: int = Field(ge=1, description="devices invited to a round")
+    cohort_size: int = Field(ge=1, description="reports that end a round")
     num_nodes: int = Field(ge=1, le=1024, description="Flower nodes: shards of devices")
     evaluate_every: int = Field(ge=1, description="rounds between evaluations on the devices")
+    schedule: Schedule
     optimizer: ServerOptimizerSettings
     training: LocalTraining
 

@@ -15,41 +15,72 @@ from clients.shard import DeviceShard
 from models.parameters import Layout
 from models.recommender import RecommenderSettings, Shared, initial_parameters, parameter_layout
 from models.seeds import generator
-from server.settings import SERVER_JOB_FILE, Federation, ServerJob, ServerOptimizerSettings
+from server.settings import (
+    SERVER_JOB_FILE,
+    Federation,
+    Schedule,
+    ServerJob,
+    ServerOptimizerSettings,
+)
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split, SplitSettings, split
+from simulation.world.availability import HabitSettings, TimeZone
 from simulation.world.build import build_world
-from simulation.world.devices import Tier, WorldSettings
-from simulation.world.timeline import RoundCost, plan_cohorts
+from simulation.world.devices import ReferenceTimes, Tier, WorldSettings
+from simulation.world.network import LinkSettings, NetworkSettings
+from simulation.world.timeline import RoundCost, Timeline, plan_cohorts
 from tests.simulation.data.made_up import interactions
 
 NUM_DEVICES, NUM_ITEMS, TEXT_DIM = 40, 60, 12
 SEED = 7
 
 RECOMMENDER = RecommenderSettings(dim=8, num_heads=2, max_history=6)
-TIERS = WorldSettings(
-    reference_step_s=0.01,
-    tiers=(
-        Tier(
-            name="low",
-            share=0.4,
-            speed=0.1,
-            memory_mb=50,
-            down_mbit_per_s=5,
-            up_mbit_per_s=1,
-            dropout=0.3,
-        ),
-        Tier(
-            name="high",
-            share=0.6,
-            speed=1.0,
-            memory_mb=500,
-            down_mbit_per_s=50,
-            up_mbit_per_s=10,
-            dropout=0.0,
-        ),
-    ),
+
+
+def tier(name: str, share: float, speed: float, dropout: float, mbit_per_s: float) -> Tier:
+    """A kind of phone; it uploads at a fifth of the rate."""
+    link = LinkSettings(
+        down_mbit_per_s=mbit_per_s, up_mbit_per_s=mbit_per_s / 5, round_trip_ms=50, loss=0
+    )
+    return Tier(
+        name=name,
+        share=share,
+        speed=speed,
+        cores=4,
+        memory_mb=50 / share,
+        battery_wh=12,
+        active_w=2,
+        link=link,
+        dropout=dropout,
+    )
+
+
+ALWAYS = HabitSettings(
+    time_zones=(TimeZone(offset_h=0, share=1),),
+    night_share=1,
+    night_start_h=24,
+    night_start_sd_h=0,
+    night_jitter_h=0,
+    night_hours=12,
+    night_hours_sd=0,
+    weekend_shift_h=0,
+    day_share=0,
+    day_hours=5,
+    idle_at_night=1,
+    idle_by_day=1,
+    home_network=1,
+    day_network=1,
 )
+"""Every phone is there from midnight to noon: longer than any test's rounds."""
+
+TIERS = WorldSettings(
+    reference=ReferenceTimes(step_s=0.01, encode_s=0.001, rank_s=0.0001),
+    network=NetworkSettings(spread=0, jitter=0, opening_round_trips=0),
+    habits=ALWAYS,
+    joules_per_mb=1,
+    tiers=(tier("low", 0.4, 0.1, 0.3, 5), tier("high", 0.6, 1.0, 0.0, 50)),
+)
+SCHEDULE = Schedule(start_s=0, over_selection=1, deadline_s=60, pause_s=0, retry_s=60)
 
 
 def local_training(**changes: float) -> LocalTraining:
@@ -72,6 +103,7 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         cohort_size=15,
         num_nodes=num_nodes,
         evaluate_every=2,
+        schedule=SCHEDULE,
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
         training=local_training(),
     )
@@ -151,9 +183,9 @@ class TinyWorld:
         """A run folder that an engine can play."""
         folder = self.folder / name
         folder.mkdir()
-        tier = np.load(self.world / "tier.npy")
-        cost = RoundCost(self.layout.size * 4, 0.01)
-        plan_cohorts(tier, TIERS, settings, cost, SEED).write(folder / "cohorts.npz")
+        cost = RoundCost(self.layout.size * 4, self.layout.size * 4, 0.01)
+        timeline = Timeline(TIERS, NUM_DEVICES, cost, SEED)
+        plan_cohorts(timeline, settings).write(folder / "cohorts.npz")
         np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
         device_job = DeviceJob(
             seed=SEED,

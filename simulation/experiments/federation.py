@@ -24,7 +24,7 @@ from simulation.engines.names import EngineName
 from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
-from simulation.world.timeline import RoundCost, plan_cohorts
+from simulation.world.timeline import RoundCost, Timeline, plan_cohorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,11 @@ def prepare_arm(
     folder = run.arm(name)
     federation, num_devices = settings.federation, materials.world.manifest.num_devices
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
-    train_s = settings.world.reference_step_s * federation.training.local_epochs
-    cost = RoundCost(layout.size * BYTES_PER_PARAMETER, train_s)
-    plan = plan_cohorts(materials.world.tier, settings.world, federation, cost, settings.seed)
-    plan.write(folder / "cohorts.npz")
+    train_s = settings.world.reference.step_s * federation.training.local_epochs
+    num_bytes = layout.size * BYTES_PER_PARAMETER
+    cost = RoundCost(bytes_down=num_bytes, bytes_up=num_bytes, train_s=train_s)
+    timeline = Timeline(settings.world, num_devices, cost, settings.seed)
+    plan_cohorts(timeline, federation).write(folder / "cohorts.npz")
     _save(folder / "initial.npy", layout.flatten(start).numpy())
     _save(folder / "taste.npy", np.zeros((num_devices, settings.recommender.dim), np.float32))
     device_job = DeviceJob(

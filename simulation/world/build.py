@@ -19,7 +19,7 @@ from models.files import replace_folder
 from models.histories import NO_PRIVATE_TEXT, Histories
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split
-from simulation.world.devices import WorldSettings, assign_tiers
+from simulation.world.devices import WorldSettings, tiers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def build_world(split: Split, settings: WorldSettings, seed: int, folder: Path) 
         DataError: if the folder exists and holds no world.
     """
     interactions = split.interactions
-    tier = assign_tiers(interactions.num_users, settings, seed)
+    tier = tiers_of(np.arange(interactions.num_users), settings, seed)
     manifest = WorldManifest(
         interactions.num_users,
         interactions.num_items,

@@ -1,9 +1,10 @@
 """Device tiers: how many phones are of which kind, and what each kind can do.
 
-A tier's numbers are assumptions, named as such in every report, until issue 4 replaces them by a
-measured cost model. The spread of `speed` follows the 60x between the 5th and the 95th percentile
-of the AI-Benchmark scores of 307 phones that FLASH [1] ships (511, 1543, 4638, 13940, 31552 at the
-5th, 25th, 50th, 75th and 95th percentile); shares of 25/50/25 cut that list at its quartiles.
+The spread of `speed` follows the 60x between the 5th and the 95th percentile of the AI-Benchmark
+scores of 307 phones that FLASH [1] ships (511, 1543, 4638, 13940, 31552 at the 5th, 25th, 50th,
+75th and 95th percentile); shares of 25/50/25 cut that list at its quartiles. Memory, battery, power
+and dropouts of a tier are assumptions, and named as such in every report. Times of a tier are times
+that were *measured* on this machine (`ReferenceTimes`), divided by its speed.
 
 [1] C. Yang et al., "Characterizing Impacts of Heterogeneity in Federated Learning upon Large-Scale
     Smartphone Data", WWW 2021; github.com/PKU-Chengxu/FLASH.
@@ -13,7 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.seeds import generator
+from models.seeds import uniforms
+from simulation.world.availability import HabitSettings
+from simulation.world.network import LinkSettings, NetworkSettings
+
+
+class ReferenceTimes(BaseModel):
+    """What was measured on one core of the measuring machine; RESULTS.md has the commands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step_s: float = Field(gt=0, description="one local training step of one device")
+    encode_s: float = Field(gt=0, description="one text of 10 pieces through the encoder bundle")
+    rank_s: float = Field(gt=0, description="ranking of the catalogue for one request")
 
 
 class Tier(BaseModel):
@@ -24,20 +37,25 @@ class Tier(BaseModel):
     name: str = Field(min_length=1, max_length=40, description="what the tier is called")
     share: float = Field(gt=0, le=1, description="share of the population")
     speed: float = Field(gt=0, description="speed relative to one core of the measuring machine")
+    cores: int = Field(ge=1, le=64, description="cores of the phone; one of them is used")
     memory_mb: float = Field(gt=0, description="memory the app may use, in megabytes (1e6 bytes)")
-    down_mbit_per_s: float = Field(gt=0, description="download rate in Mbit/s")
-    up_mbit_per_s: float = Field(gt=0, description="upload rate in Mbit/s")
-    dropout: float = Field(ge=0, lt=1, description="chance that an invited device does not report")
+    battery_wh: float = Field(gt=0, description="energy of a full battery, watt-hours")
+    active_w: float = Field(gt=0, description="power drawn while one core computes, watts")
+    link: LinkSettings
+    dropout: float = Field(
+        ge=0, lt=1, description="chance that an invited device is interrupted and does not report"
+    )
 
 
 class WorldSettings(BaseModel):
-    """The virtual world: the kinds of phone in it."""
+    """The virtual world: the kinds of phone in it, their networks, and their owners' habits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reference_step_s: float = Field(
-        gt=0, description="seconds of one local step on one core of the measuring machine"
-    )
+    reference: ReferenceTimes
+    network: NetworkSettings
+    habits: HabitSettings
+    joules_per_mb: float = Field(gt=0, description="energy of sending or fetching a megabyte")
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=100, description="kinds of phone")
 
     @model_validator(mode="after")
@@ -50,14 +68,26 @@ class WorldSettings(BaseModel):
             raise ValueError(f"tier names must differ, got {names}")
         return self
 
+    @property
+    def links(self) -> tuple[LinkSettings, ...]:
+        """The link of each tier."""
+        return tuple(tier.link for tier in self.tiers)
 
-def assign_tiers(num_devices: int, settings: WorldSettings, seed: int) -> NDArray[np.int8]:
-    """Give every device a tier, (U,): index into `settings.tiers`, drawn by share.
+    @property
+    def speeds(self) -> NDArray[np.float64]:
+        """The speed of each tier."""
+        return np.asarray([tier.speed for tier in self.tiers])
 
-    Each device's draw is column `device_id` of one stream, so a larger population keeps the tiers
-    of its first devices.
+
+def tiers_of(
+    device_ids: NDArray[np.integer], settings: WorldSettings, seed: int
+) -> NDArray[np.int8]:
+    """Return the tier of each device, (n,): index into `settings.tiers`, drawn by share.
+
+    A device's tier depends on its id alone, so a larger population keeps those of its first devices
+    and nobody needs a table of them.
     """
     edges = np.cumsum([tier.share for tier in settings.tiers])
     edges[-1] = 1.0
-    draws = generator(seed, "tiers").random(num_devices)
+    draws = uniforms(seed, "tiers", device_ids)
     return np.searchsorted(edges, draws, side="right").astype(np.int8)
