@@ -90,6 +90,7 @@ def evaluate_devices(
     shard: DeviceShard, task: EvalTask, settings: RecommenderSettings, seed: int
 ) -> EvalReply:
     """Evaluate every device of the node that has a held-out item."""
+    shard.personal.settle(task.round_number)
     reply = EvalReply({})
     rows = np.flatnonzero(np.asarray(shard.held_out) >= 0)
     for start in range(0, len(rows), task.block_size):

@@ -53,7 +53,7 @@ def train_cohort(
 ) -> TrainReply:
     """Train the devices of a task, clip each by itself, and add them up.
 
-    The personal parameters of the devices are written back to the shard.
+    The personal parameters of the devices are staged: they count once the cloud has the round.
 
     Args:
         shard: the node's devices.
@@ -64,10 +64,15 @@ def train_cohort(
     layout = parameter_layout(settings, *shard.text.shape)
     parameters = layout.unflatten(torch.from_numpy(task.parameters.copy()))
     reply = TrainReply.nothing(layout.size)
+    shard.personal.settle(task.round_number - 1)
+    changed: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     for rows in blocks_by_length(shard, task.device_ids, task.training.block_size):
         trained = train_devices(shard, rows, parameters, task, settings, seed)
         reply = reply + _clipped_sum(trained, task.training.clip_norm)
-        shard.taste[rows] = trained.personal.taste.numpy()
+        changed.append((rows, trained.personal.taste.numpy()))
+    if changed:
+        rows, values = (np.concatenate(each) for each in zip(*changed, strict=True))
+        shard.personal.stage(task.round_number, rows, values)
     return reply
 
 

@@ -14,7 +14,7 @@
     phones/                    what phones worked out by themselves with their own encoder
       item_text.npy (N, D)     text vectors of the catalogue, centred
       private_vectors.npy (M, D)
-    taste.npy (U, dim)         personal parameters, one file per run of training, which writes it
+    taste.npy (U, dim)         personal parameters, one file per run (`clients.personal`)
 
 Partition k of K is a contiguous stretch of devices, so K is free to change between runs.
 """
@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.personal import PersonalStore
 from clients.protocol.partitions import partition_bounds
 from models.errors import DataError
 from models.histories import Histories
@@ -104,7 +105,7 @@ class DeviceShard:
         tier: (B,) int8.
         manifest: the world it was cut from.
         text: (N, D) float32, text vectors of the catalogue as this phone's encoder made them.
-        taste: (B, dim) float32 personal parameters, mapped read-write.
+        personal: their personal parameters.
     """
 
     first_device: int
@@ -113,7 +114,12 @@ class DeviceShard:
     tier: NDArray[np.int8]
     manifest: WorldManifest
     text: NDArray[np.float32]
-    taste: NDArray[np.float32]
+    personal: PersonalStore
+
+    @property
+    def taste(self) -> NDArray[np.float32]:
+        """(B, dim) float32 personal parameters, as the last settled round left them."""
+        return self.personal.settled
 
     @classmethod
     def open(
@@ -150,10 +156,6 @@ class DeviceShard:
         histories = Histories(
             offsets - offsets[0], column(world, "item")[events], private_row, private_vectors
         )
-        try:
-            personal = np.lib.format.open_memmap(taste, mode="r+")
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot open the personal parameters {taste}: {error}") from error
         return cls(
             first_device=first,
             histories=histories,
@@ -161,7 +163,7 @@ class DeviceShard:
             tier=column(world, "tier")[first:end],
             manifest=manifest,
             text=np.array(column(phones, "item_text")),
-            taste=personal[first:end],
+            personal=PersonalStore.open(taste, first, end),
         )
 
     def rows(self, device_ids: NDArray[np.integer]) -> NDArray[np.int64]:

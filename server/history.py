@@ -5,7 +5,7 @@ time, `start_s` and `duration_s` are the virtual clock's.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from clients.protocol.messages import EvalReply, TrainReply
 from models.errors import DataError
-from models.files import write_whole
+from models.files import write_text, write_whole
 from models.metrics import PROTOCOLS
 from server.cohorts import Cohort
 
 HISTORY_FILE = "history.jsonl"
 FINAL_FILE = "final.npy"
+CHECKPOINT_FILE = "checkpoint.npz"
 BYTES_PER_PARAMETER = 4  # a phone sends and receives float32
 
 
@@ -74,13 +75,11 @@ class RoundRow:
         cohort: Cohort,
         reply: TrainReply,
         smallest_sum: int | None,
-        evaluated: EvalReply | None,
         seconds: float,
     ) -> "RoundRow":
-        """A training round, with the evaluation after it if there was one."""
+        """A training round, before any evaluation."""
         size = len(reply.update_sum) * BYTES_PER_PARAMETER
         devices = reply.num_devices
-        metrics, tiers = _means(evaluated) if evaluated else (None, None)
         return cls(
             round_number=round_number,
             num_invited=len(cohort.invited),
@@ -96,9 +95,14 @@ class RoundRow:
             seconds=seconds,
             start_s=cohort.start_s,
             duration_s=cohort.duration_s,
-            metrics=metrics,
-            tiers=tiers,
+            metrics=None,
+            tiers=None,
         )
+
+    def evaluated(self, reply: EvalReply) -> "RoundRow":
+        """The same round with the evaluation after it."""
+        metrics, tiers = _means(reply)
+        return replace(self, metrics=metrics, tiers=tiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,25 @@ class History:
     folder: Path
 
     def clear(self) -> None:
-        """Remove an older history and its final parameters."""
+        """Remove an older history, its final parameters and its checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         (self.folder / FINAL_FILE).unlink(missing_ok=True)
         (self.folder / HISTORY_FILE).unlink(missing_ok=True)
+
+    def keep(self, last_round: int) -> None:
+        """Drop the rows of later rounds, and a line that was not written to its end."""
+        path = self.folder / HISTORY_FILE
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.endswith("\n") or int(json.loads(line)["round_number"]) > last_round:
+                break
+            kept.append(line)
+        write_text(path, "".join(kept))
+
+    def last_round(self) -> int:
+        """The round of the last row."""
+        return int(self.rows()[-1]["round_number"])
 
     def append(self, row: RoundRow) -> None:
         """Add a round."""

@@ -4,7 +4,7 @@
     repeat    cohort of the round, from the plan
               TrainTask to each node that has devices in it
               TrainReply from each of them, checked, added in partition order
-              mean update -> server optimizer -> new parameters
+              mean update -> server optimizer -> new parameters -> checkpoint
               now and then: EvalTask to all nodes -> metric sums
 
 Flower's own strategies average replies; here a reply is a sum over a shard, so the loop is ours.
@@ -24,6 +24,7 @@ from clients.protocol.messages import EvalReply, EvalTask, TrainReply, TrainTask
 from clients.protocol.partitions import partition_bounds
 from models.errors import EngineError
 from server.aggregation import ServerState, server_optimizer
+from server.checkpoints import Checkpoint
 from server.cohorts import Cohort, CohortSource
 from server.history import History, RoundRow
 from server.settings import ServerJob
@@ -96,25 +97,40 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
     nodes = Nodes.find(grid, federation.num_nodes)
     optimizer = server_optimizer(federation.optimizer)
     state = optimizer.start(np.load(job.initial, allow_pickle=False))
-    history = History(job.folder)
-    history.clear()
-    history.append(RoundRow.before_training(evaluate_round(nodes, job, state)))
-    for round_number in range(1, federation.rounds + 1):
+    history, checkpoint = History(job.folder), Checkpoint.read(job.folder)
+    done = 0
+    if checkpoint is None:
+        history.clear()
+        history.append(RoundRow.before_training(evaluate_round(nodes, job, state, 0)))
+    else:
+        done, state = checkpoint.rounds_done, checkpoint.state
+        history.keep(done)  # its row may be missing: the run was stopped while it evaluated
+        if history.last_round() < done:
+            history.append(_with_evaluation(checkpoint.row, nodes, job, state))
+    for round_number in range(done + 1, federation.rounds + 1):
         started = time.perf_counter()
         cohort = cohorts.cohort(round_number)
         replies = train_round(nodes, job, state, cohort, round_number)
         reply = sum(replies, start=TrainReply.nothing(job.num_parameters))
         if reply.num_devices:
             state = optimizer.step(state, reply.update_sum / reply.num_devices)
-        last = round_number == federation.rounds
-        due = last or round_number % federation.evaluate_every == 0
-        evaluated = evaluate_round(nodes, job, state) if due else None
         smallest = min((each.num_devices for each in replies), default=None)
         seconds = time.perf_counter() - started
-        row = RoundRow.of(round_number, cohort, reply, smallest, evaluated, seconds)
-        history.append(row)
+        row = RoundRow.of(round_number, cohort, reply, smallest, seconds)
+        Checkpoint(round_number, state, row).write(job.folder)
+        history.append(_with_evaluation(row, nodes, job, state))
     history.write_final(state.as_sent())
+    Checkpoint.forget(job.folder)
     return state.as_sent()
+
+
+def _with_evaluation(row: RoundRow, nodes: Nodes, job: ServerJob, state: ServerState) -> RoundRow:
+    """Evaluate after a round if it is time; return its row, whole."""
+    federation = job.federation
+    last = row.round_number == federation.rounds
+    if not last and row.round_number % federation.evaluate_every:
+        return row
+    return row.evaluated(evaluate_round(nodes, job, state, row.round_number))
 
 
 def train_round(
@@ -140,13 +156,15 @@ def train_round(
     return replies
 
 
-def evaluate_round(nodes: Nodes, job: ServerJob, state: ServerState) -> EvalReply:
+def evaluate_round(
+    nodes: Nodes, job: ServerJob, state: ServerState, round_number: int
+) -> EvalReply:
     """Let every device evaluate itself; return the sums over all of them."""
     block_size = job.federation.training.block_size
-    record = EvalTask(state.as_sent(), block_size).to_record
+    record = EvalTask(state.as_sent(), round_number, block_size).to_record
     tasks = {partition: record() for partition in range(job.federation.num_nodes)}
     total = EvalReply({})
-    for content in nodes.ask(tasks, MessageType.EVALUATE, str(state.round_number)):
+    for content in nodes.ask(tasks, MessageType.EVALUATE, str(round_number)):
         total = total + EvalReply.from_record(content)
     return total
 

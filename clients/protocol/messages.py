@@ -159,22 +159,25 @@ class EvalTask:
 
     Attributes:
         parameters: (P,) float32.
+        round_number: rounds that the cloud has on its disk; 0 before the first.
         block_size: devices evaluated at once.
     """
 
     parameters: NDArray[np.float32]
+    round_number: int
     block_size: int
 
     def to_record(self) -> RecordDict:
         """Lay the task into Flower records."""
-        config = ConfigRecord({"block_size": self.block_size})
+        config = ConfigRecord({"round_number": self.round_number, "block_size": self.block_size})
         return RecordDict({"arrays": _arrays(parameters=self.parameters), "config": config})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> "EvalTask":
         """Read what `to_record` wrote."""
         parameters = record["arrays"]["parameters"].numpy()
-        return cls(parameters, int(record["config"]["block_size"]))
+        config = record["config"]
+        return cls(parameters, int(config["round_number"]), int(config["block_size"]))
 
 
 SumKey = tuple[str, str]

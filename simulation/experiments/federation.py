@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from clients.job import DEVICE_JOB_FILE, DeviceJob
+from clients.personal import PersonalStore, settle_all
 from clients.shard import DeviceShard
 from models.files import write_text, write_whole
 from models.recommender import Shared, parameter_layout
+from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
 from server.settings import SERVER_JOB_FILE, ServerJob
 from simulation.engines.flower import run_flower
@@ -94,7 +96,7 @@ def prepare_arm(
     timeline = Timeline(settings.world, num_devices, cost, settings.seed)
     plan_cohorts(timeline, federation).write(folder / "cohorts.npz")
     _save(folder / "initial.npy", layout.flatten(start).numpy())
-    _save(folder / "taste.npy", np.zeros((num_devices, settings.recommender.dim), np.float32))
+    PersonalStore.create(folder / "taste.npy", num_devices, settings.recommender.dim)
     device_job = DeviceJob(
         seed=settings.seed,
         world=run.world,
@@ -119,7 +121,7 @@ def prepare_arm(
 
 
 def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
-    """Run a prepared arm to its end.
+    """Run a prepared arm to its end, from its last checkpoint if it has one.
 
     Args:
         folder: what `prepare_arm` returned.
@@ -127,8 +129,12 @@ def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
 
     Raises:
         EngineError: if the engine failed, or a reply is missing or wrong.
+        DataError: if the checkpoint is damaged.
     """
-    num_nodes = ServerJob.read(folder).federation.num_nodes
+    job, checkpoint = ServerJob.read(folder), Checkpoint.read(folder)
+    num_nodes = job.federation.num_nodes
+    rounds_done = checkpoint.rounds_done if checkpoint else 0
+    settle_all(DeviceJob.read(folder).taste, rounds_done, job.num_devices)
     if engine == "inline":
         run_inline(folder, num_nodes)
     else:

@@ -12,7 +12,7 @@ from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TinyWorl
 def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld, block_size: int):
     shard = tiny.shard()
     flat = tiny.layout.flatten(tiny.parameters()).numpy()
-    reply = evaluate_devices(shard, EvalTask(flat, block_size), RECOMMENDER, SEED)
+    reply = evaluate_devices(shard, EvalTask(flat, 0, block_size), RECOMMENDER, SEED)
     users = np.flatnonzero(np.asarray(shard.held_out) >= 0)
     seen = shard.histories.seen(users, NUM_ITEMS)
     scores = score_devices(shard, users, flat, RECOMMENDER)
@@ -28,7 +28,7 @@ def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld,
 
 
 def test_nodes_change_nothing(tiny: TinyWorld):
-    task = EvalTask(tiny.layout.flatten(tiny.parameters()).numpy(), 8)
+    task = EvalTask(tiny.layout.flatten(tiny.parameters()).numpy(), 0, 8)
     whole = evaluate_devices(tiny.shard(), task, RECOMMENDER, SEED)
     parts = [evaluate_devices(tiny.shard(k, 3), task, RECOMMENDER, SEED) for k in range(3)]
     total = parts[0] + parts[1] + parts[2]

@@ -82,6 +82,8 @@ def test_personal_parameters_are_kept_on_the_phone(tiny: TinyWorld):
     shard = tiny.shard()
     before = np.array(shard.taste)
     train_cohort(shard, tiny.task([4, 9]), RECOMMENDER, SEED)
+    np.testing.assert_array_equal(np.load(tiny.folder / "taste.npy"), before)  # not yet
+    shard.personal.settle(1)
     after = np.load(tiny.folder / "taste.npy")
     moved = np.flatnonzero(np.abs(after - before).max(axis=1) > 0)
     assert moved.tolist() == [4, 9]

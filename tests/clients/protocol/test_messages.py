@@ -71,7 +71,7 @@ def test_an_evaluation_survives_the_wire_and_adds_up_by_tier():
     back = EvalReply.from_record(sent.to_record())
     assert back == sent
     assert (back + back).total("full") == MetricSums({"hr@10": 10.0}, 24)
-    task = EvalTask.from_record(EvalTask(np.array([1.0], np.float32), 8).to_record())
+    task = EvalTask.from_record(EvalTask(np.array([1.0], np.float32), 3, 8).to_record())
     assert (task.parameters.tolist(), task.block_size) == ([1.0], 8)
 
 

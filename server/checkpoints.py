@@ -1,0 +1,73 @@
+"""Where a federated run stands, on disk: killed in any round, it goes on to the same parameters.
+
+    checkpoint.npz    rounds done, parameters, momentum, variance, the row of the last round
+
+Written after the server's step and before the evaluation of a round, whole or not at all. What the
+phones staged in that round counts from then on (`clients.personal`).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import DataError
+from models.files import write_whole
+from server.aggregation import ServerState
+from server.history import CHECKPOINT_FILE, RoundRow
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A run after some rounds.
+
+    Attributes:
+        rounds_done: at least 1.
+        state: of the server.
+        row: of the last round, its evaluation still missing.
+    """
+
+    rounds_done: int
+    state: ServerState
+    row: RoundRow
+
+    def write(self, folder: Path) -> None:
+        """Write it in the place of the one before."""
+        with write_whole(folder / CHECKPOINT_FILE) as file:
+            np.savez(
+                file,
+                rounds_done=np.asarray(self.rounds_done),
+                parameters=self.state.parameters,
+                momentum=self.state.momentum,
+                variance=self.state.variance,
+                steps=np.asarray(self.state.round_number),
+                row=np.frombuffer(json.dumps(asdict(self.row)).encode(), dtype=np.uint8),
+            )
+
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Delete it: the run is whole, and to run it again is to begin anew."""
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Checkpoint | None":
+        """Read the checkpoint of a run; None if it has none yet.
+
+        Raises:
+            DataError: if it is damaged.
+        """
+        path = folder / CHECKPOINT_FILE
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                state = ServerState(
+                    saved["parameters"], saved["momentum"], saved["variance"], int(saved["steps"])
+                )
+                row = RoundRow(**json.loads(saved["row"].tobytes()))
+                return cls(int(saved["rounds_done"]), state, row)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is damaged ({error}): delete it and run anew, without --resume"
+            ) from error
