@@ -47,7 +47,7 @@ class Checkpoint:
 
     @staticmethod
     def forget(folder: Path) -> None:
-        """Delete it: the run is whole, and to run it again is to begin anew."""
+        """Delete it: the run is whole."""
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
     @classmethod

@@ -164,6 +164,10 @@ class History:
         with write_whole(self.folder / FINAL_FILE) as file:
             np.save(file, parameters)
 
+    def is_whole(self) -> bool:
+        """Whether the run has ended."""
+        return (self.folder / FINAL_FILE).is_file()
+
     def read_final(self) -> NDArray[np.float32]:
         """The final parameters (P,).
 

@@ -90,6 +90,8 @@ class Nodes:
 def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.float32]:
     """Run all rounds of a job and return the final parameters (P,).
 
+    A job with a checkpoint goes on after the round it names; one that has ended is not run again.
+
     Raises:
         EngineError: if a node is missing, fails, or replies something impossible.
     """
@@ -98,6 +100,8 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
     optimizer = server_optimizer(federation.optimizer)
     state = optimizer.start(np.load(job.initial, allow_pickle=False))
     history, checkpoint = History(job.folder), Checkpoint.read(job.folder)
+    if history.is_whole():
+        return history.read_final()
     done = 0
     if checkpoint is None:
         history.clear()

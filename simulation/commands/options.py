@@ -46,3 +46,10 @@ PrivateText = Annotated[
         help="Whether the devices look at what their users wrote.",
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the run in the folder, after its last round, with its own settings.",
+    ),
+]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from models.errors import DataError
+from models.errors import DataError, SettingsError
 from simulation.commands import options
 from simulation.commands.console import Voice, command_line
 from simulation.data.cache import cache_folder
@@ -15,6 +15,7 @@ from simulation.run_folder import RunFolder, running
 
 if TYPE_CHECKING:
     from simulation.reporting.model import ReportData
+    from simulation.settings import Settings
 
 
 def quickstart(
@@ -138,43 +139,53 @@ def simulate(
     overrides: options.Overrides = None,
     private_text: options.PrivateText = True,
     fresh: options.Fresh = False,
+    resume: options.Resume = False,
     machine: options.Machine = False,
 ) -> None:
     """Run one federated training over all devices and print its learning curve.
 
     Starts from the static model (trained on the opted-in users), as the federated arm of the
-    comparison does. History and final parameters are in arms/ of the run folder.
+    comparison does. History and final parameters are in arms/ of the run folder. A run that was
+    stopped or killed goes on with --resume and ends with the parameters of an unbroken one.
 
     Examples:
 
       pocketfleet simulate --set federation.rounds=20
 
       pocketfleet simulate --engine flower --set federation.num_nodes=2 --json
+
+      pocketfleet simulate --out runs/simulate --resume
     """
-    from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND, STATIC
-    from simulation.experiments.comparison import check_materials
-    from simulation.experiments.materials import encode_on_phones, make_bundle, prepare_materials
-    from simulation.experiments.training import central_jobs, play_federated, train_pooled
+    from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND
+    from simulation.experiments.training import simulate_arm
     from simulation.settings import load_settings
 
     voice = Voice(machine)
-    settings = load_settings(preset, overrides or ())
+    if resume:
+        settings = _settings_to_resume(out, overrides, fresh)
+    else:
+        settings = load_settings(preset, overrides or ())
     arm = FEDERATED if private_text else FEDERATED_BLIND
-    cache = cache_folder()
     with running(out, "simulate", settings, command_line()) as run, voice.progress() as progress:
-        materials = prepare_materials(run, settings, cache, progress)
-        check_materials(materials, settings)
-        make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
-        _, text = encode_on_phones(run, materials, progress)
-        jobs = central_jobs(settings, materials, text, None)
-        static = train_pooled(jobs, settings.workers, progress)[STATIC]
-        played = play_federated(run, settings, materials, static, (arm,), engine, progress)[arm]
+        played = simulate_arm(
+            run, settings, arm, engine, cache_folder(), progress, fresh=fresh, resume=resume
+        )
     rows = [row for row in played.history().rows() if row["metrics"]]
     voice.show(
         _learning_curve(f"{arm}: {engine} engine, {settings.federation.rounds} rounds", rows)
     )
     voice.show(f"Final parameters: {played.folder / 'final.npy'}")
     voice.result({"folder": played.folder, "rounds": rows})
+
+
+def _settings_to_resume(out: Path, overrides: list[str] | None, fresh: bool) -> "Settings":
+    """The settings of the run in a folder; nothing may be changed when it goes on."""
+    if overrides or fresh:
+        raise SettingsError(
+            "--resume goes on with the run as it is: leave --set and --fresh out, or leave "
+            "--resume out and run it anew"
+        )
+    return RunFolder(out.resolve()).settings()
 
 
 def _learning_curve(title: str, rows: list[dict[str, Any]]) -> Table:

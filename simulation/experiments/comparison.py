@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clients.local_evaluation import Ranks
-from clients.shard import column
-from models.histories import Histories
 from models.intervals import PairedBootstrap
-from models.negatives import LeakCheck, Negatives, check_for_leaks
 from models.progress import Progress, silent
 from models.recommender import initial_parameters
 from server.server_teacher import CentralModel
@@ -22,6 +19,7 @@ from simulation.experiments.evaluation import Referee, baseline_ranks, federated
 from simulation.experiments.federation import FederatedArm
 from simulation.experiments.materials import (
     Materials,
+    check_materials,
     encode_on_phones,
     make_bundle,
     prepare_materials,
@@ -105,25 +103,6 @@ def compare(
         ),
     )
     return Summary(run, settings, outcome, datetime.now(UTC)).report()
-
-
-def check_materials(materials: Materials, settings: Settings) -> LeakCheck:
-    """Look for leaks in the very columns that the phones map, under every arm's negatives.
-
-    Raises:
-        LeakError: if a held-out item was trained on, or could not be pushed down.
-    """
-    world = materials.world.folder
-    on_phones = Histories(column(world, "offsets"), column(world, "item"))
-    held_out, num_items = column(world, "held_out"), materials.world.manifest.num_items
-    arms = (settings.central, settings.static, settings.federation.training)
-    checks = [
-        check_for_leaks(on_phones, held_out, Negatives(arm.num_negatives), num_items)
-        for arm in arms
-    ]
-    for check in checks:
-        check.raise_if_leaking()
-    return checks[-1]
 
 
 def rank_all(

@@ -88,6 +88,8 @@ def prepare_arm(
         SettingsError: if a cohort, or the nodes, outnumber the devices.
     """
     folder = run.arm(name)
+    (folder / SERVER_JOB_FILE).unlink(missing_ok=True)  # written last: it says that all is there
+    History(folder).clear()
     federation, num_devices = settings.federation, materials.world.manifest.num_devices
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
     train_s = settings.world.reference.step_s * federation.training.local_epochs
@@ -116,12 +118,18 @@ def prepare_arm(
     )
     write_text(folder / DEVICE_JOB_FILE, device_job.model_dump_json(indent=2) + "\n")
     write_text(folder / SERVER_JOB_FILE, server_job.model_dump_json(indent=2) + "\n")
-    History(folder).clear()
     return folder
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether all that an engine needs lies there."""
+    return (folder / SERVER_JOB_FILE).is_file()
 
 
 def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
     """Run a prepared arm to its end, from its last checkpoint if it has one.
+
+    One that has ended is read and not run again.
 
     Args:
         folder: what `prepare_arm` returned.
@@ -132,13 +140,16 @@ def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
         DataError: if the checkpoint is damaged.
     """
     job, checkpoint = ServerJob.read(folder), Checkpoint.read(folder)
-    num_nodes = job.federation.num_nodes
-    rounds_done = checkpoint.rounds_done if checkpoint else 0
-    settle_all(DeviceJob.read(folder).taste, rounds_done, job.num_devices)
-    if engine == "inline":
-        run_inline(folder, num_nodes)
-    else:
-        run_flower(folder, num_nodes)
+    taste, federation = DeviceJob.read(folder).taste, job.federation
+    if not History(folder).is_whole():
+        rounds_done = checkpoint.rounds_done if checkpoint else 0
+        settle_all(taste, rounds_done, job.num_devices)
+        if engine == "inline":
+            run_inline(folder, federation.num_nodes)
+        else:
+            run_flower(folder, federation.num_nodes)
+    settle_all(taste, federation.rounds, job.num_devices)
+    Checkpoint.forget(folder)
     return read_arm(folder)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 import models.bundle
-from clients.shard import private_texts
+from clients.shard import column, private_texts
 from models.bundle import EncoderBundle
 from models.compression.pipeline import compress
 from models.compression.report import CompressionReport
@@ -29,6 +29,7 @@ from models.encoder import Encoder
 from models.errors import DataError, PocketfleetError
 from models.files import replace_folder, write_whole
 from models.histories import Histories
+from models.negatives import LeakCheck, Negatives, check_for_leaks
 from models.progress import Progress, silent
 from models.text_space import TextSpace
 from simulation.data.cache import sha256_of
@@ -277,3 +278,22 @@ def _encoded(
         vectors[start : start + step] = encoder.encode(distinct[start : start + step])
     progress(what, len(distinct), len(distinct))
     return vectors[[place[text] for text in texts]]
+
+
+def check_materials(materials: Materials, settings: Settings) -> LeakCheck:
+    """Look for leaks in the very columns that the phones map, under every arm's negatives.
+
+    Raises:
+        LeakError: if a held-out item was trained on, or could not be pushed down.
+    """
+    world = materials.world.folder
+    on_phones = Histories(column(world, "offsets"), column(world, "item"))
+    held_out, num_items = column(world, "held_out"), materials.world.manifest.num_items
+    arms = (settings.central, settings.static, settings.federation.training)
+    checks = [
+        check_for_leaks(on_phones, held_out, Negatives(arm.num_negatives), num_items)
+        for arm in arms
+    ]
+    for check in checks:
+        check.raise_if_leaking()
+    return checks[-1]

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -32,8 +33,19 @@ from server.settings import CentralTraining
 from simulation.engines.names import EngineName
 from simulation.engines.watch import watched
 from simulation.experiments.arms import CENTRAL, FEDERATED, STATIC, TEACHER
-from simulation.experiments.federation import FederatedArm, prepare_arm, run_arm
-from simulation.experiments.materials import Materials
+from simulation.experiments.federation import (
+    FederatedArm,
+    is_prepared,
+    prepare_arm,
+    run_arm,
+)
+from simulation.experiments.materials import (
+    Materials,
+    check_materials,
+    encode_on_phones,
+    make_bundle,
+    prepare_materials,
+)
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 
@@ -185,6 +197,49 @@ def play_federated(
         for arm in arms:
             watching.enter_context(watched(folders[arm], rounds, f"rounds of {arm}", progress))
         return dict(in_parallel(tasks, list(arms), workers))
+
+
+def simulate_arm(
+    run: RunFolder,
+    settings: Settings,
+    arm: str,
+    engine: EngineName,
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    fresh: bool = False,
+    resume: bool = False,
+) -> FederatedArm:
+    """Make all that one federated arm needs, and run it.
+
+    Args:
+        run: the run folder.
+        settings: of the run.
+        arm: `FEDERATED` or `FEDERATED_BLIND`.
+        engine: which engine plays it.
+        cache: the cache folder.
+        progress: told about everything that takes long.
+        fresh: make the encoder bundle anew even when nothing changed.
+        resume: go on after the last round of an arm that lies there; one that was stopped before
+            its first round is prepared anew.
+    """
+    if resume and is_prepared(run.arm(arm)):
+        return _watch_arm(run.arm(arm), arm, settings, engine, progress)
+    materials = prepare_materials(run, settings, cache, progress)
+    check_materials(materials, settings)
+    make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
+    _, text = encode_on_phones(run, materials, progress)
+    jobs = central_jobs(settings, materials, text, None)
+    static = train_pooled(jobs, settings.workers, progress)[STATIC]
+    return play_federated(run, settings, materials, static, (arm,), engine, progress)[arm]
+
+
+def _watch_arm(
+    folder: Path, arm: str, settings: Settings, engine: EngineName, progress: Progress
+) -> FederatedArm:
+    rounds = settings.federation.rounds
+    with watched(folder, rounds, f"rounds of {arm}", progress), fixed_threads(1):
+        return run_arm(folder, engine)
 
 
 Result = TypeVar("Result")

@@ -12,11 +12,11 @@ from clients.serving import Phone
 from models.bundle import EncoderBundle
 from models.negatives import LeakError
 from models.seeds import generator
+from server.checkpoints import Checkpoint
 from simulation.__main__ import run
 from simulation.experiments.arms import CARDS, FEDERATED
-from simulation.experiments.comparison import check_materials
 from simulation.experiments.federation import read_arm
-from simulation.experiments.materials import prepare_materials
+from simulation.experiments.materials import check_materials, prepare_materials
 from simulation.reporting.html import load_report
 from simulation.run_folder import RunFolder
 from simulation.settings import load_settings
@@ -70,7 +70,7 @@ epochs = 3
 epochs = 3
 [federation]
 rounds = 4
-cohort_size = 12
+cohort_size = 5
 num_nodes = 2
 evaluate_every = 2
 [comparison]
@@ -219,6 +219,30 @@ def test_simulate_alone_ends_where_the_comparison_did(finished, capsys):
     assert [row["round_number"] for row in rows] == [0, 2, 4]
     first = read_arm(finished / "run" / "arms" / FEDERATED).parameters
     np.testing.assert_array_equal(read_arm(copy / "arms" / FEDERATED).parameters, first)
+
+
+def test_simulate_goes_on_where_it_was_stopped(finished, capsys, monkeypatch):
+    """Ctrl-C after the second round: the record says so, and --resume ends as if nothing were."""
+    copy = finished / "stopped"
+    shutil.copytree(finished / "run", copy)
+    out = ["--out", str(copy), "--json"]
+    real = Checkpoint.write
+
+    def write(checkpoint: Checkpoint, folder: Path) -> None:
+        real(checkpoint, folder)
+        if checkpoint.rounds_done == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "write", write)
+        assert run(["simulate", "--preset", str(finished / "tiny.toml"), *out]) == 130
+    assert RunFolder(copy).record().status == "interrupted"
+    assert run(["simulate", "--resume", "--set", "seed=3", *out]) == 2
+    assert "--set" in capsys.readouterr().err
+    assert run(["simulate", "--resume", *out]) == 0
+    first = read_arm(finished / "run" / "arms" / FEDERATED).parameters
+    np.testing.assert_array_equal(read_arm(copy / "arms" / FEDERATED).parameters, first)
+    assert RunFolder(copy).record().status == "complete"
 
 
 def test_report_draws_the_page_again(finished):

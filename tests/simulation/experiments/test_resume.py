@@ -16,7 +16,7 @@ from clients.personal import PersonalStore
 from server.checkpoints import Checkpoint
 from server.history import CHECKPOINT_FILE, History
 from simulation.experiments.federation import run_arm
-from tests.tiny_world import TinyWorld, federation
+from tests.tiny_world import TinyWorld, build_tiny_world, federation
 
 ROUNDS = 4
 
@@ -59,12 +59,22 @@ PLACES = {
 }
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two nodes that nobody disturbed."""
+    folder = build_tiny_world(tmp_path_factory.mktemp("unbroken")).prepare_run(
+        "run", federation(2, rounds=ROUNDS)
+    )
+    run_arm(folder, "inline")
+    return folder
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [1, 3, 6])
 @pytest.mark.parametrize("place", PLACES)
-def test_resume_after_kill(tiny: TinyWorld, monkeypatch, place: str, number: int, after: bool):
-    unbroken = tiny.prepare_run("unbroken", federation(2, rounds=ROUNDS))
-    run_arm(unbroken, "inline")
+def test_resume_after_kill(
+    tiny: TinyWorld, unbroken: Path, monkeypatch, place: str, number: int, after: bool
+):
     killed = tiny.prepare_run("killed", federation(2, rounds=ROUNDS))
     owner, name = PLACES[place]
     with monkeypatch.context() as patch:
@@ -118,9 +128,7 @@ run_arm(Path(sys.argv[1]), "inline")
 
 
 @pytest.mark.slow
-def test_resume_after_kill_nine(tiny: TinyWorld):
-    unbroken = tiny.prepare_run("unbroken", federation(2, rounds=ROUNDS))
-    run_arm(unbroken, "inline")
+def test_resume_after_kill_nine(tiny: TinyWorld, unbroken: Path):
     killed = tiny.prepare_run("killed", federation(2, rounds=ROUNDS))
     command = [sys.executable, "-c", KILLED_SCRIPT, str(killed)]
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
