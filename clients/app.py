@@ -13,8 +13,8 @@ from flwr.clientapp import ClientApp
 
 from clients.job import DeviceJob
 from clients.local_evaluation import evaluate_devices
-from clients.local_training import train_cohort
 from clients.protocol.messages import EvalTask, TrainTask
+from clients.recommender_training import train_cohort
 from clients.shard import DeviceShard
 
 app = ClientApp()

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from clients.protocol.messages import EvalReply, EvalTask
 from clients.shard import DeviceShard
+from models.histories import Histories
 from models.metrics import MetricSums, held_out_ranks, metrics_of_ranks
 from models.recommender import RecommenderSettings, parameter_layout
 from models.scoring import score_users
-from models.seeds import generator
+from models.seeds import uniforms
 
 NUM_SAMPLED_NEGATIVES = 99
+BYTES_PER_NUMBER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,35 @@ def rank_held_out(
     """
     full, num_negatives = held_out_ranks(scores, held_out, ~seen)
     num_sampled = np.minimum(num_negatives, NUM_SAMPLED_NEGATIVES)
-    sampled = np.empty(len(held_out))
-    for row, device_id in enumerate(device_ids):
-        pool = ~seen[row]
-        pool[held_out[row]] = False
-        rng = generator(seed, "sampled-negatives", int(device_id))
-        chosen = rng.choice(np.flatnonzero(pool), num_sampled[row], replace=False)
-        own, rivals = scores[row, held_out[row]], scores[row, chosen]
-        sampled[row] = (rivals > own).sum() + 0.5 * (rivals == own).sum()
+    chosen = sampled_rivals(held_out, seen, device_ids, seed)
+    rows = np.arange(len(held_out))
+    own, rivals = scores[rows, held_out][:, None], scores[rows[:, None], chosen]
+    inside = np.arange(chosen.shape[1]) < num_sampled[:, None]
+    sampled = ((rivals > own) & inside).sum(axis=1) + 0.5 * ((rivals == own) & inside).sum(axis=1)
     return Ranks(full, num_negatives, sampled, num_sampled)
+
+
+def sampled_rivals(
+    held_out: NDArray[np.integer],
+    seen: NDArray[np.bool_],
+    device_ids: NDArray[np.integer],
+    seed: int,
+) -> NDArray[np.int64]:
+    """Draw 99 unseen items for each device, all different; the same under every arm.
+
+    Every item of the catalogue gets a number of its own for each device, and the lowest win.
+
+    Returns:
+        (B, min(99, N)); where a device has fewer than 99 unseen items, seen ones fill up the end.
+    """
+    num_items = seen.shape[1]
+    keys = uniforms(seed, "sampled-negatives", device_ids[:, None], np.arange(num_items))
+    keys[seen] = 2.0
+    keys[np.arange(len(held_out)), held_out] = 3.0
+    count = min(NUM_SAMPLED_NEGATIVES, num_items)
+    lowest = np.argpartition(keys, count - 1, axis=1)[:, :count]
+    order = np.take_along_axis(keys, lowest, axis=1).argsort(axis=1)
+    return np.take_along_axis(lowest, order, axis=1)
 
 
 def score_devices(
@@ -80,10 +102,21 @@ def score_devices(
     settings: RecommenderSettings,
 ) -> NDArray[np.float32]:
     """Scores of the whole catalogue for some devices, (B, N)."""
+    return _score(shard, rows, shard.events.cut(rows), parameters, settings)
+
+
+def _score(
+    shard: DeviceShard,
+    rows: NDArray[np.int64],
+    histories: Histories,
+    parameters: NDArray[np.float32],
+    settings: RecommenderSettings,
+) -> NDArray[np.float32]:
     layout = parameter_layout(settings, *shard.text.shape)
     shared = layout.unflatten(torch.from_numpy(np.array(parameters)))
     taste = np.asarray(shard.taste[rows])
-    return score_users(shared, shard.text, shard.histories, rows, taste, settings.max_history)
+    users = np.arange(len(rows))
+    return score_users(shared, shard.text, histories, users, taste, settings.max_history)
 
 
 def evaluate_devices(
@@ -92,13 +125,17 @@ def evaluate_devices(
     """Evaluate every device of the node that has a held-out item."""
     shard.personal.settle(task.round_number)
     reply = EvalReply({})
-    rows = np.flatnonzero(np.asarray(shard.held_out) >= 0)
-    for start in range(0, len(rows), task.block_size):
-        block = rows[start : start + task.block_size]
-        scores = score_devices(shard, block, task.parameters, settings)
-        seen = shard.histories.seen(block, shard.manifest.num_items)
-        ranks = rank_held_out(scores, shard.held_out[block], seen, block + shard.first_device, seed)
-        reply = reply + _sums_per_tier(shard, block, ranks)
+    num_items = shard.manifest.num_items
+    at_a_time = max(1, task.block_bytes // (BYTES_PER_NUMBER * num_items))
+    for start in range(0, shard.num_devices, at_a_time):
+        rows = np.arange(start, min(start + at_a_time, shard.num_devices))
+        held_out = shard.events.held_out(rows)
+        rows, held_out = rows[held_out >= 0], held_out[held_out >= 0]
+        histories = shard.events.cut(rows)
+        scores = _score(shard, rows, histories, task.parameters, settings)
+        seen = histories.seen(np.arange(len(rows)), num_items)
+        ranks = rank_held_out(scores, held_out, seen, rows + shard.first_device, seed)
+        reply = reply + _sums_per_tier(shard, rows, ranks)
     return reply
 
 

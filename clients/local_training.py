@@ -1,236 +1,91 @@
-"""Training on the phone: one device in a readable loop, and many devices at once.
+"""What every local training has in common: blocks of devices, and sums of their clipped updates.
 
-`train_one_device` is the definition: plain SGD over the recent history, one moment after another.
-`train_devices` does the same for a block of devices whose parameters have a leading device axis,
-with batched matrix products, padding and masks. A test holds the two to each other, and adding
-padding devices changes nothing.
+    devices of the task -> blocks with a working set that fits the cache -> LocalUpdates of a block
+    -> norm of each device -> clipped -> one sum in float64, the only thing that leaves the node
 
-Training on a phone is simulated here in torch; serving on a phone (`clients.serving`) never needs
-it. What comes out of a node is a sum of clipped updates, in float64.
+What is trained is another file's matter: the recommender (`clients.recommender_training`), or a
+perceptron on labelled rows (`clients.perceptron_training`). Training on a phone is simulated here
+in torch; serving on a phone (`clients.serving`) never needs it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.privacy import clip
-from clients.protocol.messages import TrainReply, TrainTask
-from clients.shard import DeviceShard
-from models.negatives import Negatives
-from models.recommender import (
-    Personal,
-    RecommenderSettings,
-    Shared,
-    item_vectors,
-    losses,
-    parameter_layout,
-    state_of_one_user,
-)
+from clients.privacy import clip_factors
+from clients.protocol.messages import TrainReply
 
 
 @dataclass(frozen=True, slots=True)
 class LocalUpdates:
     """What training made of B devices, before clipping.
 
+    No device's update need ever be laid out as one row: a block knows the norms, and how to add
+    its updates up.
+
     Attributes:
-        updates: (B, P) float32, parameters after minus parameters before.
-        personal: the devices' own parameters after training; they stay on the phone.
         losses: (B,) mean loss of each device before its first step.
+        norms: (B,) L2 norm of each device's whole update.
+        weighted_sum: weights (B,) -> sum over devices of weight * update, (P,) float32; a device
+            whose norm is not finite counts as zeros.
     """
 
-    updates: Tensor
-    personal: Personal
     losses: Tensor
+    norms: Tensor
+    weighted_sum: Callable[[Tensor], Tensor]
+
+    def each(self) -> Tensor:
+        """The updates one by one, (B, P): for tests and attacks, not for training."""
+        return torch.stack([self.weighted_sum(one) for one in torch.eye(len(self.norms))])
 
 
-def train_cohort(
-    shard: DeviceShard, task: TrainTask, settings: RecommenderSettings, seed: int
+def sum_of_clipped(
+    blocks: Iterable[LocalUpdates], clip_norm: float, num_parameters: int
 ) -> TrainReply:
-    """Train the devices of a task, clip each by itself, and add them up.
-
-    The personal parameters of the devices are staged: they count once the cloud has the round.
+    """Clip every device's update by itself and add them up.
 
     Args:
-        shard: the node's devices.
-        task: which of them, from which parameters, and how.
-        settings: the shape of the recommender.
-        seed: the run's seed.
+        blocks: a cohort, block by block.
+        clip_norm: largest L2 norm of one device's update.
+        num_parameters: P, of an update.
     """
-    layout = parameter_layout(settings, *shard.text.shape)
-    parameters = layout.unflatten(torch.from_numpy(task.parameters.copy()))
-    reply = TrainReply.nothing(layout.size)
-    shard.personal.settle(task.round_number - 1)
-    changed: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-    for rows in blocks_by_length(shard, task.device_ids, task.training.block_size):
-        trained = train_devices(shard, rows, parameters, task, settings, seed)
-        reply = reply + _clipped_sum(trained, task.training.clip_norm)
-        changed.append((rows, trained.personal.taste.numpy()))
-    if changed:
-        rows, values = (np.concatenate(each) for each in zip(*changed, strict=True))
-        shard.personal.stage(task.round_number, rows, values)
-    return reply
+    update_sum = torch.zeros(num_parameters, dtype=torch.float64)
+    counts = {"num_devices": 0, "num_clipped": 0, "num_refused": 0}
+    loss_sum = norm_sum = 0.0
+    for block in blocks:
+        update_sum += block.weighted_sum(clip_factors(block.norms, clip_norm))
+        finite = torch.isfinite(block.norms)
+        counts["num_devices"] += int(finite.sum())
+        counts["num_refused"] += int((~finite).sum())
+        counts["num_clipped"] += int((block.norms[finite] > clip_norm).sum())
+        loss_sum += float(block.losses[finite].double().sum())
+        norm_sum += float(block.norms[finite].double().sum())
+    return TrainReply(update_sum.numpy(), **counts, loss_sum=loss_sum, norm_sum=norm_sum)
 
 
-def blocks_by_length(
-    shard: DeviceShard, device_ids: NDArray[np.integer], block_size: int
+def blocks_within(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], bytes_of: Callable[[int], int], limit: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Cut a cohort into blocks of devices with histories of like length, so padding is small."""
-    rows = np.sort(shard.rows(device_ids))
-    lengths = shard.histories.lengths()[rows]
-    rows = rows[np.argsort(lengths, kind="stable")]
-    for start in range(0, len(rows), block_size):
-        yield rows[start : start + block_size]
-
-
-def train_devices(
-    shard: DeviceShard,
-    rows: NDArray[np.int64],
-    parameters: Shared,
-    task: TrainTask,
-    settings: RecommenderSettings,
-    seed: int,
-) -> LocalUpdates:
-    """Train a block of devices at once, each on its own copy of the parameters.
+    """Cut devices into blocks of like length, so that padding is small and blocks fit the cache.
 
     Args:
-        shard: the node's devices.
-        rows: (B,) local rows.
-        parameters: shared parameters without a leading axis.
-        task: round number and local training settings.
-        settings: the shape of the recommender.
-        seed: the run's seed.
+        rows: (D,) devices.
+        lengths: (D,) of their histories.
+        bytes_of: working set of one device in a block whose longest history has this length.
+        limit: bytes of a block; a device that alone needs more is a block of its own.
+
+    Yields:
+        rows, each once; the same devices and limit give the same blocks.
     """
-    training = task.training
-    history = shard.histories.training_block(rows, settings.max_history)
-    text = torch.from_numpy(shard.text)
-    negatives = _negatives(shard, rows, task, seed)
-    own = {name: tensor.expand(len(rows), *tensor.shape) for name, tensor in parameters.items()}
-    taste = torch.from_numpy(np.array(shard.taste[rows]))
-    first_losses: Tensor | None = None
-    for _ in range(training.local_epochs):
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in own.items()}
-        taste = taste.detach().requires_grad_()
-        each = losses(leaves, text, history, taste, negatives)  # (B,)
-        first_losses = each.detach() if first_losses is None else first_losses
-        grads = torch.autograd.grad(
-            each.sum(), [*leaves.values(), taste], allow_unused=True, materialize_grads=True
-        )
-        own = {
-            name: leaf.detach() - training.rate * grad
-            for (name, leaf), grad in zip(leaves.items(), grads[:-1], strict=True)
-        }
-        taste = taste.detach() - training.personal_rate * grads[-1]
-    assert first_losses is not None  # local_epochs >= 1
-    layout = parameter_layout(settings, *shard.text.shape)
-    updates = layout.flatten(own, batch_dims=1) - layout.flatten(parameters)
-    return LocalUpdates(updates, Personal(taste), first_losses)
-
-
-def train_one_device(
-    shard: DeviceShard,
-    row: int,
-    parameters: Shared,
-    task: TrainTask,
-    settings: RecommenderSettings,
-    seed: int,
-) -> LocalUpdates:
-    """Train one device in a plain loop: the definition of `train_devices`.
-
-    Arguments and result as there, for a block of one.
-    """
-    training = task.training
-    start, end = shard.histories.offsets[row : row + 2]
-    start = max(start, end - settings.max_history - 1)
-    events = torch.from_numpy(np.array(shard.histories.items[start:end], dtype=np.int64))
-    private = _private_vectors_of(shard, int(start), int(end))
-    text = torch.from_numpy(shard.text)
-    negatives = _negatives(shard, np.array([row]), task, seed)
-    own = {name: tensor.clone() for name, tensor in parameters.items()}
-    taste = torch.from_numpy(np.array(shard.taste[row]))
-    first_loss = torch.zeros(())
-    for epoch in range(training.local_epochs):
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in own.items()}
-        taste = taste.detach().requires_grad_()
-        loss = _loss_of_one(leaves, text, events, private, taste, negatives)
-        if epoch == 0:
-            first_loss = loss.detach()
-        loss.backward()
-        for name, leaf in leaves.items():
-            step = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-            own[name] = leaf.detach() - training.rate * step
-        if taste.grad is not None:
-            taste = taste.detach() - training.personal_rate * taste.grad
-    layout = parameter_layout(settings, *shard.text.shape)
-    update = layout.flatten(own) - layout.flatten(parameters)
-    return LocalUpdates(update.unsqueeze(0), Personal(taste.unsqueeze(0).detach()), first_loss)
-
-
-def _loss_of_one(
-    parameters: Shared,
-    text: Tensor,
-    events: Tensor,
-    private: Tensor | None,
-    taste: Tensor,
-    negatives: Tensor | None,
-) -> Tensor:
-    """Mean loss over the moments of one device: after event t, which item comes next?"""
-    items = item_vectors({k: v.unsqueeze(0) for k, v in parameters.items()}, text)[0]
-    total = torch.zeros(())
-    for moment in range(len(events) - 1):
-        seen = None if private is None else private[: moment + 1]
-        state = state_of_one_user(parameters, items, events[: moment + 1], seen, taste)
-        scores = parameters["scale"] * (items @ state) + parameters["item_bias"]
-        target = events[moment + 1]
-        if negatives is not None:
-            rivals = negatives[0][negatives[0] != target]
-            scores = scores[torch.cat([target.reshape(1), rivals])]
-            target = torch.zeros((), dtype=torch.long)
-        total = total + F.cross_entropy(scores, target)
-    return (total + 0.0 * taste.sum()) / max(len(events) - 1, 1)
-
-
-def _negatives(
-    shard: DeviceShard, rows: NDArray[np.int64], task: TrainTask, seed: int
-) -> Tensor | None:
-    """Each device's sampled negatives (B, K), drawn at its own address; None: whole catalogue."""
-    if task.training.num_negatives == 0:
-        return None
-    sampling = Negatives(task.training.num_negatives)
-    drawn = [
-        sampling.draw(
-            shard.histories,
-            int(row),
-            shard.manifest.num_items,
-            (seed, task.round_number, shard.first_device + int(row)),
-        )
-        for row in rows
-    ]
-    return torch.from_numpy(np.stack(drawn))
-
-
-def _private_vectors_of(shard: DeviceShard, start: int, end: int) -> Tensor | None:
-    """Vectors of what one device wrote with its events start .. end, 0 where nothing."""
-    histories = shard.histories
-    if histories.private_row is None or histories.private_vectors is None:
-        return None
-    vectors = np.zeros((end - start, histories.private_vectors.shape[1]), dtype=np.float32)
-    for position, private_row in enumerate(histories.private_row[start:end]):
-        if private_row >= 0:
-            vectors[position] = histories.private_vectors[private_row]
-    return torch.from_numpy(vectors)
-
-
-def _clipped_sum(trained: LocalUpdates, clip_norm: float) -> TrainReply:
-    clipped, norms = clip(trained.updates, clip_norm)
-    return TrainReply(
-        update_sum=clipped.double().sum(dim=0).numpy(),
-        num_devices=len(clipped),
-        num_clipped=int((norms > clip_norm).sum()),
-        loss_sum=float(trained.losses.double().sum()),
-        norm_sum=float(norms.double().sum()),
-    )
+    order = np.lexsort((rows, lengths))
+    rows, lengths = rows[order], lengths[order]
+    end = len(rows)
+    while end > 0:  # from the longest: it says how many go with it
+        count = max(1, limit // max(1, bytes_of(int(lengths[end - 1]))))
+        start = max(0, end - count)
+        yield rows[start:end]
+        end = start

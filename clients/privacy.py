@@ -10,6 +10,24 @@ import torch
 from torch import Tensor
 
 
+def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
+    """What each device's update is multiplied with, so that its norm is the one allowed at most.
+
+    Args:
+        norms: (B,) L2 norms of whole updates.
+        clip_norm: largest L2 norm, > 0.
+
+    Returns:
+        (B,) in [0, 1]; 1 for an update that is short enough, 0 for one that is not finite.
+
+    >>> clip_factors(torch.tensor([5.0, 0.0, float("nan")]), 1.0).tolist()
+    [0.20000000298023224, 1.0, 0.0]
+    """
+    # A number by a tensor is taken as the number times 1 / tensor: 27.5 / 27.5 is not quite 1.
+    factors = torch.where(norms <= clip_norm, 1.0, clip_norm / norms)
+    return torch.where(torch.isfinite(norms), factors, 0.0)
+
+
 def clip(updates: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
     """Scale each device's update down to the norm allowed.
 
@@ -26,8 +44,4 @@ def clip(updates: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
     """
     norms = torch.linalg.vector_norm(updates, dim=1)
     finite = torch.isfinite(norms).unsqueeze(1)
-    updates = torch.where(finite, updates, 0.0)
-    # A number by a tensor is taken as the number times 1 / tensor: 27.5 / 27.5 is not quite 1.
-    factors = torch.where(norms <= clip_norm, 1.0, clip_norm / norms)
-    factors = torch.where(finite, factors.unsqueeze(1), 0.0)
-    return updates * factors, norms
+    return torch.where(finite, updates, 0.0) * clip_factors(norms, clip_norm).unsqueeze(1), norms

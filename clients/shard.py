@@ -23,6 +23,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,14 +95,65 @@ def private_texts(world: Path) -> list[str]:
     return [raw[start:end].decode("utf-8") for start, end in itertools.pairwise(ends)]
 
 
+class Events(Protocol):
+    """What the devices of a node have done; rows are local, as in `DeviceShard`."""
+
+    @property
+    def num_devices(self) -> int:
+        """B, all of the node."""
+        ...
+
+    def lengths(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """How many training events each of these devices has."""
+        ...
+
+    def cut(self, rows: NDArray[np.integer]) -> Histories:
+        """The training events of these devices alone, as users 0 .. len(rows) - 1."""
+        ...
+
+    def held_out(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+        """The item each of these devices is evaluated on; -1 when it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvents:
+    """Events that lie on disk.
+
+    Attributes:
+        histories: training events of the node's devices, mapped.
+        held_out_items: (B,) int32, mapped.
+    """
+
+    histories: Histories
+    held_out_items: NDArray[np.int32]
+
+    @property
+    def num_devices(self) -> int:
+        """B, all of the node."""
+        return self.histories.num_users
+
+    def lengths(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """How many training events each of these devices has."""
+        offsets = self.histories.offsets
+        return np.asarray(offsets[np.asarray(rows) + 1] - offsets[rows])
+
+    def cut(self, rows: NDArray[np.integer]) -> Histories:
+        """The training events of these devices alone, as users 0 .. len(rows) - 1."""
+        return self.histories.cut(rows)
+
+    def held_out(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+        """The item each of these devices is evaluated on; -1 when it has none."""
+        return np.asarray(self.held_out_items[rows])
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceShard:
     """The devices of one node. Rows are local: device `first_device + row`.
 
     Attributes:
         first_device: id of the device in row 0.
-        histories: training events of the devices.
-        held_out: (B,) int32.
+        events: what the devices have done.
         tier: (B,) int8.
         manifest: the world it was cut from.
         text: (N, D) float32, text vectors of the catalogue as this phone's encoder made them.
@@ -109,12 +161,16 @@ class DeviceShard:
     """
 
     first_device: int
-    histories: Histories
-    held_out: NDArray[np.int32]
+    events: Events
     tier: NDArray[np.int8]
     manifest: WorldManifest
     text: NDArray[np.float32]
     personal: PersonalStore
+
+    @property
+    def num_devices(self) -> int:
+        """B."""
+        return len(self.tier)
 
     @property
     def taste(self) -> NDArray[np.float32]:
@@ -135,7 +191,7 @@ class DeviceShard:
         """Map a partition's columns.
 
         Args:
-            world: folder that `simulation.world.build` wrote.
+            world: folder that `simulation.world` wrote.
             phones: folder with the text vectors.
             taste: file of the personal parameters.
             partition_id: which partition, from 0.
@@ -147,19 +203,10 @@ class DeviceShard:
         """
         manifest = WorldManifest.read(world)
         first, end = partition_bounds(manifest.num_devices, partition_id, num_partitions)
-        offsets = np.asarray(column(world, "offsets")[first : end + 1])
-        events = slice(int(offsets[0]), int(offsets[-1]))
-        private_row = private_vectors = None
-        if read_private_text:
-            private_row = column(world, "private_row")[events]
-            private_vectors = column(phones, "private_vectors")
-        histories = Histories(
-            offsets - offsets[0], column(world, "item")[events], private_row, private_vectors
-        )
+        private = column(phones, "private_vectors") if read_private_text else None
         return cls(
             first_device=first,
-            histories=histories,
-            held_out=column(world, "held_out")[first:end],
+            events=_stored_events(world, private, first, end),
             tier=column(world, "tier")[first:end],
             manifest=manifest,
             text=np.array(column(phones, "item_text")),
@@ -173,12 +220,24 @@ class DeviceShard:
             DataError: if a device belongs to another partition; up to 10 are named.
         """
         rows = np.asarray(device_ids, dtype=np.int64) - self.first_device
-        outside = (rows < 0) | (rows >= self.histories.num_users)
+        outside = (rows < 0) | (rows >= self.num_devices)
         if outside.any():
             strangers = np.asarray(device_ids)[outside][:10].tolist()
-            last = self.first_device + self.histories.num_users - 1
+            last = self.first_device + self.num_devices - 1
             raise DataError(
                 f"devices {strangers} are not on this node, which holds "
                 f"{self.first_device} .. {last}"
             )
         return rows
+
+
+def _stored_events(
+    world: Path, private_vectors: NDArray[np.float32] | None, first: int, end: int
+) -> StoredEvents:
+    offsets = np.asarray(column(world, "offsets")[first : end + 1])
+    inside = slice(int(offsets[0]), int(offsets[-1]))
+    private_row = None if private_vectors is None else column(world, "private_row")[inside]
+    histories = Histories(
+        offsets - offsets[0], column(world, "item")[inside], private_row, private_vectors
+    )
+    return StoredEvents(histories, column(world, "held_out")[first:end])

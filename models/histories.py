@@ -58,9 +58,23 @@ class Histories:
     def seen(self, users: NDArray[np.integer], num_items: int) -> NDArray[np.bool_]:
         """Which items each of these users has interacted with in training, (B, N)."""
         seen = np.zeros((len(users), num_items), dtype=np.bool_)
-        for row, user in enumerate(users):
-            seen[row, self.items[self.offsets[user] : self.offsets[user + 1]]] = True
+        events, lengths = self._events_of(users)
+        seen[np.repeat(np.arange(len(users)), lengths), self.items[events]] = True
         return seen
+
+    def cut(self, users: NDArray[np.integer]) -> "Histories":
+        """The events of these users alone, as users 0 .. B - 1."""
+        events, lengths = self._events_of(users)
+        private_row = None if self.private_row is None else np.asarray(self.private_row[events])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Histories(offsets, np.asarray(self.items[events]), private_row, self.private_vectors)
+
+    def _events_of(self, users: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the events of these users lie, one user after another, and how many each has."""
+        starts = np.asarray(self.offsets[users])
+        lengths = np.asarray(self.offsets[np.asarray(users) + 1]) - starts
+        firsts = np.cumsum(lengths) - lengths
+        return np.arange(lengths.sum()) + np.repeat(starts - firsts, lengths), lengths
 
     def training_block(self, users: NDArray[np.integer], max_history: int) -> HistoryBlock:
         """Inputs and next-item targets from each user's last `max_history` + 1 events."""

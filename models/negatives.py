@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from models.errors import PocketfleetError
 from models.histories import Histories
-from models.seeds import generator
+from models.seeds import uniforms
+
+USERS_AT_A_TIME = 1024
 
 
 class LeakError(PocketfleetError):
@@ -34,35 +36,47 @@ class Negatives:
 
     num_negatives: int
 
-    def chances(self, histories: Histories, user: int, num_items: int) -> NDArray[np.float64]:
-        """The chance of each item to be pushed down for this user, (N,).
+    def allowed(
+        self, histories: Histories, users: NDArray[np.integer], num_items: int
+    ) -> NDArray[np.bool_]:
+        """Which items may be pushed down for some users, (B, N).
 
-        Uniform over the whole catalogue when `num_negatives` is 0, else over what the user has not
-        chosen in training. Drawing and leak detection both read this one function.
+        The whole catalogue when `num_negatives` is 0, else what a user has not chosen in training
+        (everything for one who has chosen everything). Drawing and leak detection both read this
+        one function.
         """
-        allowed = np.ones(num_items, dtype=np.float64)
-        if self.num_negatives:
-            allowed[histories.items[histories.offsets[user] : histories.offsets[user + 1]]] = 0.0
-        return allowed / max(float(allowed.sum()), 1.0)
+        if not self.num_negatives:
+            return np.ones((len(users), num_items), dtype=np.bool_)
+        allowed = ~histories.seen(users, num_items)
+        allowed[~allowed.any(axis=1)] = True
+        return allowed
 
     def draw(
-        self, histories: Histories, user: int, num_items: int, address: tuple[int, int, int]
+        self,
+        histories: Histories,
+        users: NDArray[np.integer],
+        num_items: int,
+        address: tuple[int, int, NDArray[np.integer]],
     ) -> NDArray[np.int64]:
-        """Draw K items with replacement.
+        """Draw K items for each user, uniformly and with replacement, from what is allowed.
 
         Args:
             histories: training events only.
-            user: row in `histories`.
+            users: (B,) rows in `histories`.
             num_items: N.
-            address: (seed, round number, device id): where this draw lives.
+            address: (seed, round number, device ids (B,)): where these draws live.
 
         Returns:
-            (K,) item indices.
+            (B, K) item indices.
         """
-        seed, round_number, device_id = address
-        chances = self.chances(histories, user, num_items)
-        rng = generator(seed, "negatives", round_number, device_id)
-        return rng.choice(num_items, size=self.num_negatives, p=chances)
+        seed, round_number, device_ids = address
+        allowed = self.allowed(histories, users, num_items)
+        counts = allowed.sum(axis=1)
+        slots = np.arange(self.num_negatives)
+        drawn = uniforms(seed, "negatives", round_number, device_ids[:, None], slots)
+        places = (drawn * counts[:, None]).astype(np.int64)  # the how-manieth of those allowed
+        firsts = np.cumsum(counts) - counts
+        return np.asarray(np.flatnonzero(allowed)[firsts[:, None] + places] % num_items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +110,13 @@ def check_for_leaks(
     histories: Histories, held_out: NDArray[np.integer], negatives: Negatives, num_items: int
 ) -> LeakCheck:
     """Look at every user's held-out item (U,), -1 where there is none."""
-    num_devices = trained_on = spared = 0
-    for user in np.flatnonzero(held_out >= 0):
-        item = int(held_out[user])
-        events = histories.items[histories.offsets[user] : histories.offsets[user + 1]]
-        num_devices += 1
-        if (events == item).any():
-            trained_on += 1
-        elif negatives.chances(histories, int(user), num_items)[item] == 0.0:
-            spared += 1
-    return LeakCheck(num_devices, trained_on, spared)
+    users = np.flatnonzero(held_out >= 0)
+    trained_on = spared = 0
+    for start in range(0, len(users), USERS_AT_A_TIME):
+        block = users[start : start + USERS_AT_A_TIME]
+        items, rows = np.asarray(held_out[block]), np.arange(len(block))
+        in_training = histories.seen(block, num_items)[rows, items]
+        may_be_drawn = negatives.allowed(histories, block, num_items)[rows, items]
+        trained_on += int(in_training.sum())
+        spared += int((~in_training & ~may_be_drawn).sum())
+    return LeakCheck(len(users), trained_on, spared)

@@ -6,8 +6,7 @@ Written after the server's step and before the evaluation of a round, whole or n
 phones staged in that round counts from then on (`clients.personal`).
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ class Checkpoint:
                 momentum=self.state.momentum,
                 variance=self.state.variance,
                 steps=np.asarray(self.state.round_number),
-                row=np.frombuffer(json.dumps(asdict(self.row)).encode(), dtype=np.uint8),
+                row=np.frombuffer(self.row.to_json().encode(), dtype=np.uint8),
             )
 
     @staticmethod
@@ -65,7 +64,7 @@ class Checkpoint:
                 state = ServerState(
                     saved["parameters"], saved["momentum"], saved["variance"], int(saved["steps"])
                 )
-                row = RoundRow(**json.loads(saved["row"].tobytes()))
+                row = RoundRow.from_json(saved["row"].tobytes())
                 return cls(int(saved["rounds_done"]), state, row)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(

@@ -32,6 +32,10 @@ class RoundRow:
         round_number: 0 is the evaluation before training.
         num_invited: devices that downloaded the parameters.
         num_reported: devices in the sum.
+        num_late: devices whose report came when the round was over.
+        num_dropped: devices that were interrupted.
+        num_refused: devices whose update was not finite.
+        num_lost: devices whose node failed.
         num_clipped: updates longer than the clip norm.
         loss: mean loss of the reporting devices before their training, or None.
         update_norm: mean L2 norm of their updates before clipping, or None.
@@ -41,6 +45,7 @@ class RoundRow:
         seconds: time on this machine.
         start_s: virtual start of the round.
         duration_s: virtual length of the round.
+        faults: what went wrong with nodes in this round, a line each.
         metrics: protocol -> metric -> mean over devices, where evaluated.
         tiers: tier -> metric -> mean, full ranking, where evaluated.
     """
@@ -50,6 +55,8 @@ class RoundRow:
     num_reported: int
     num_late: int
     num_dropped: int
+    num_refused: int
+    num_lost: int
     num_clipped: int
     loss: float | None
     update_norm: float | None
@@ -59,6 +66,7 @@ class RoundRow:
     seconds: float
     start_s: float
     duration_s: float
+    faults: tuple[str, ...]
     metrics: dict[str, dict[str, float]] | None
     tiers: dict[str, dict[str, float]] | None
 
@@ -66,7 +74,27 @@ class RoundRow:
     def before_training(cls, evaluated: EvalReply) -> "RoundRow":
         """Round 0: where the run starts from."""
         metrics, tiers = _means(evaluated)
-        return cls(0, 0, 0, 0, 0, 0, None, None, 0, 0, None, 0.0, 0.0, 0.0, metrics, tiers)
+        return cls(
+            round_number=0,
+            num_invited=0,
+            num_reported=0,
+            num_late=0,
+            num_dropped=0,
+            num_refused=0,
+            num_lost=0,
+            num_clipped=0,
+            loss=None,
+            update_norm=None,
+            bytes_down=0,
+            bytes_up=0,
+            smallest_sum=None,
+            seconds=0.0,
+            start_s=0.0,
+            duration_s=0.0,
+            faults=(),
+            metrics=metrics,
+            tiers=tiers,
+        )
 
     @classmethod
     def of(
@@ -75,6 +103,9 @@ class RoundRow:
         cohort: Cohort,
         reply: TrainReply,
         smallest_sum: int | None,
+        *,
+        num_lost: int,
+        faults: tuple[str, ...],
         seconds: float,
     ) -> "RoundRow":
         """A training round, before any evaluation."""
@@ -86,6 +117,8 @@ class RoundRow:
             num_reported=devices,
             num_late=cohort.num_late,
             num_dropped=cohort.num_dropped,
+            num_refused=reply.num_refused,
+            num_lost=num_lost,
             num_clipped=reply.num_clipped,
             loss=reply.loss_sum / devices if devices else None,
             update_norm=reply.norm_sum / devices if devices else None,
@@ -95,14 +128,28 @@ class RoundRow:
             seconds=seconds,
             start_s=cohort.start_s,
             duration_s=cohort.duration_s,
+            faults=faults,
             metrics=None,
             tiers=None,
         )
 
-    def evaluated(self, reply: EvalReply) -> "RoundRow":
-        """The same round with the evaluation after it."""
+    def to_json(self) -> str:
+        """The round as one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> "RoundRow":
+        """Read what `to_json` wrote."""
+        fields = json.loads(line)
+        return cls(**fields | {"faults": tuple(fields["faults"])})
+
+    def evaluated(self, reply: EvalReply, faults: tuple[str, ...]) -> "RoundRow":
+        """The same round with the evaluation after it; without figures if no node answered."""
+        faults = (*self.faults, *faults)
+        if not reply.sums:
+            return replace(self, faults=faults)
         metrics, tiers = _means(reply)
-        return replace(self, metrics=metrics, tiers=tiers)
+        return replace(self, metrics=metrics, tiers=tiers, faults=faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +188,7 @@ class History:
         path = self.folder / HISTORY_FILE
         try:
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
+                file.write(row.to_json() + "\n")
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}; free some space") from error
 

@@ -103,5 +103,4 @@ def _draw(
         return None
     sampling = Negatives(training.num_negatives)
     seed, epoch = address
-    drawn = [sampling.draw(histories, int(u), num_items, (seed, epoch, int(u))) for u in users]
-    return torch.from_numpy(np.stack(drawn))
+    return torch.from_numpy(sampling.draw(histories, users, num_items, (seed, epoch, users)))

@@ -62,6 +62,12 @@ class Federation(BaseModel):
     cohort_size: int = Field(ge=1, description="reports that end a round")
     num_nodes: int = Field(ge=1, le=1024, description="Flower nodes: shards of devices")
     evaluate_every: int = Field(ge=1, description="rounds between evaluations on the devices")
+    patience: int = Field(
+        ge=1, le=1000, description="rounds in a row without any update after which a run stops"
+    )
+    reply_timeout_s: float = Field(
+        gt=0, le=86_400, description="longest wait for a node's answer, on the clock on the wall"
+    )
     schedule: Schedule
     optimizer: ServerOptimizerSettings
     training: LocalTraining

@@ -91,7 +91,8 @@ def local_training(**changes: float) -> LocalTraining:
         "personal_rate": 0.1,
         "clip_norm": 0.5,
         "num_negatives": 0,
-        "block_size": 7,
+        "proximal": 0.0,
+        "block_bytes": 7 * 4 * (NUM_ITEMS * 6 + NUM_ITEMS * 8),
     }
     return LocalTraining(**(settings | changes))
 
@@ -103,6 +104,8 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         cohort_size=15,
         num_nodes=num_nodes,
         evaluate_every=2,
+        patience=2,
+        reply_timeout_s=600,
         schedule=SCHEDULE,
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
         training=local_training(),

@@ -33,7 +33,12 @@ class LocalTraining(BaseModel):
     personal_rate: float = Field(ge=0, le=100, description="SGD rate of what stays on the phone")
     clip_norm: float = Field(gt=0, description="largest L2 norm of one device's whole update")
     num_negatives: int = Field(ge=0, description="sampled negatives; 0 is the whole catalogue")
-    block_size: int = Field(ge=1, le=4096, description="devices trained at once in one block")
+    proximal: float = Field(
+        ge=0, description="FedProx's mu: pulls each step back to where the round began; 0 is FedAvg"
+    )
+    block_bytes: int = Field(
+        ge=0, description="working set of devices trained at once; 0: as the machine's cache allows"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class TrainReply:
         update_sum: (P,) float64, sum of the clipped updates (deltas).
         num_devices: how many updates are in the sum.
         num_clipped: how many of them were longer than the clip norm.
+        num_refused: devices whose update was not finite; they are not in the sum.
         loss_sum: sum of the devices' mean losses before training.
         norm_sum: sum of the updates' L2 norms before clipping.
     """
@@ -92,19 +98,21 @@ class TrainReply:
     update_sum: NDArray[np.float64]
     num_devices: int
     num_clipped: int
+    num_refused: int
     loss_sum: float
     norm_sum: float
 
     @classmethod
     def nothing(cls, num_parameters: int) -> "TrainReply":
         """The zero of the sum."""
-        return cls(np.zeros(num_parameters), 0, 0, 0.0, 0.0)
+        return cls(np.zeros(num_parameters), 0, 0, 0, 0.0, 0.0)
 
     def __add__(self, other: "TrainReply") -> "TrainReply":
         return TrainReply(
             self.update_sum + other.update_sum,
             self.num_devices + other.num_devices,
             self.num_clipped + other.num_clipped,
+            self.num_refused + other.num_refused,
             self.loss_sum + other.loss_sum,
             self.norm_sum + other.norm_sum,
         )
@@ -112,7 +120,11 @@ class TrainReply:
     def to_record(self) -> RecordDict:
         """Lay the reply into Flower records."""
         sums = {"loss_sum": self.loss_sum, "norm_sum": self.norm_sum}
-        counts = {"num_devices": self.num_devices, "num_clipped": self.num_clipped}
+        counts = {
+            "num_devices": self.num_devices,
+            "num_clipped": self.num_clipped,
+            "num_refused": self.num_refused,
+        }
         return RecordDict(
             {
                 "arrays": _arrays(update_sum=self.update_sum),
@@ -127,12 +139,13 @@ class TrainReply:
         Raises:
             EngineError: if the sum has another length than `num_parameters`, or is not finite.
         """
-        update_sum = np.asarray(record["arrays"]["update_sum"].numpy(), dtype=np.float64)
-        if update_sum.shape != (num_parameters,):
+        sent = record["arrays"]["update_sum"]
+        if tuple(sent.shape) != (num_parameters,):  # looked at before anything is unpacked
             raise EngineError(
-                f"a train reply has an update of shape {update_sum.shape}, "
+                f"a train reply has an update of shape {tuple(sent.shape)}, "
                 f"the task wants ({num_parameters},): cloud and node run different recommenders"
             )
+        update_sum = np.asarray(sent.numpy(), dtype=np.float64)
         sums = record["sums"]
         scalars = [sums["loss_sum"], sums["norm_sum"]]
         if not (np.isfinite(update_sum).all() and np.isfinite(scalars).all()):
@@ -148,6 +161,7 @@ class TrainReply:
             update_sum,
             int(sums["num_devices"]),
             int(sums["num_clipped"]),
+            int(sums["num_refused"]),
             float(sums["loss_sum"]),
             float(sums["norm_sum"]),
         )
@@ -160,16 +174,16 @@ class EvalTask:
     Attributes:
         parameters: (P,) float32.
         round_number: rounds that the cloud has on its disk; 0 before the first.
-        block_size: devices evaluated at once.
+        block_bytes: working set of devices evaluated at once.
     """
 
     parameters: NDArray[np.float32]
     round_number: int
-    block_size: int
+    block_bytes: int
 
     def to_record(self) -> RecordDict:
         """Lay the task into Flower records."""
-        config = ConfigRecord({"round_number": self.round_number, "block_size": self.block_size})
+        config = ConfigRecord({"round_number": self.round_number, "block_bytes": self.block_bytes})
         return RecordDict({"arrays": _arrays(parameters=self.parameters), "config": config})
 
     @classmethod
@@ -177,7 +191,7 @@ class EvalTask:
         """Read what `to_record` wrote."""
         parameters = record["arrays"]["parameters"].numpy()
         config = record["config"]
-        return cls(parameters, int(config["round_number"]), int(config["block_size"]))
+        return cls(parameters, int(config["round_number"]), int(config["block_bytes"]))
 
 
 SumKey = tuple[str, str]
@@ -212,12 +226,23 @@ class EvalReply:
 
     @classmethod
     def from_record(cls, record: RecordDict) -> "EvalReply":
-        """Read what `to_record` wrote."""
+        """Read and check a reply.
+
+        Raises:
+            EngineError: if a sum is not within 0 .. number of users: every metric is in 0 .. 1.
+        """
         sums: dict[SumKey, MetricSums] = {}
         for name, metrics in record.metric_records.items():
             tier, protocol = name.rsplit("/", 1)
             values = {key: float(value) for key, value in metrics.items() if key != "num_users"}
-            sums[tier, protocol] = MetricSums(values, int(metrics["num_users"]))
+            users = int(metrics["num_users"])
+            for key, value in values.items():
+                if not 0.0 <= value <= users + 1e-6:
+                    raise EngineError(
+                        f"an evaluation reply has {key} = {value:g} summed over {users} users, "
+                        f"outside 0 .. {users}"
+                    )
+            sums[tier, protocol] = MetricSums(values, users)
         return cls(sums)
 
 

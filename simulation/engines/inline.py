@@ -10,18 +10,22 @@ the message id are private to Flower, so both are set here and nowhere else.
 
 import copy
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 import clients.app
 import server.app
+
+_LOG = logging.getLogger(__name__)
 
 RUN_ID = 1
 SERVER_NODE_ID = 1
@@ -89,9 +93,18 @@ class InlineGrid(Grid):
             sent.metadata.__dict__["_message_id"] = message_id
             context = self._contexts[message.metadata.dst_node_id]
             with task_identity(context.node_id):
-                self._replies[message_id] = copy.deepcopy(self._client_app(sent, context))
+                self._replies[message_id] = copy.deepcopy(self._answer(sent, context))
             message_ids.append(message_id)
         return message_ids
+
+    def _answer(self, sent: Message, context: Context) -> Message:
+        """What the node says, or that it failed: an error is a reply here, as under Flower."""
+        try:
+            return self._client_app(sent, context)
+        except Exception as error:
+            _LOG.debug("a node failed", exc_info=True)
+            code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+            return Message(Error(code, f"{type(error).__name__}: {error}"), reply_to=sent)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Hand out the answers to these messages, once."""

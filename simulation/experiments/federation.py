@@ -19,8 +19,9 @@ from models.files import write_text, write_whole
 from models.recommender import Shared, parameter_layout
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
-from server.settings import SERVER_JOB_FILE, ServerJob
+from server.settings import SERVER_JOB_FILE, Federation, ServerJob
 from simulation.engines.flower import run_flower
+from simulation.engines.hardware import block_bytes
 from simulation.engines.inline import run_inline
 from simulation.engines.names import EngineName
 from simulation.experiments.materials import Materials
@@ -90,7 +91,7 @@ def prepare_arm(
     folder = run.arm(name)
     (folder / SERVER_JOB_FILE).unlink(missing_ok=True)  # written last: it says that all is there
     History(folder).clear()
-    federation, num_devices = settings.federation, materials.world.manifest.num_devices
+    federation, num_devices = _settled(settings.federation), materials.world.manifest.num_devices
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
     train_s = settings.world.reference.step_s * federation.training.local_epochs
     num_bytes = layout.size * BYTES_PER_PARAMETER
@@ -119,6 +120,15 @@ def prepare_arm(
     write_text(folder / DEVICE_JOB_FILE, device_job.model_dump_json(indent=2) + "\n")
     write_text(folder / SERVER_JOB_FILE, server_job.model_dump_json(indent=2) + "\n")
     return folder
+
+
+def _settled(federation: Federation) -> Federation:
+    """With the size of a block: chosen here once, so that a resumed run cuts the same blocks."""
+    training = federation.training
+    if training.block_bytes:
+        return federation
+    settled = training.model_copy(update={"block_bytes": block_bytes()})
+    return federation.model_copy(update={"training": settled})
 
 
 def is_prepared(folder: Path) -> bool:

@@ -117,13 +117,13 @@ def agreement_with_evaluation(
     ones. Both see the same private texts and personal parameters.
     """
     phone, shard = Phone.load(run.package, materials.catalogue), arm.shard()
-    histories, users = shard.histories, materials.evaluated
+    users = materials.evaluated
     scores = score_devices(shard, users, arm.parameters, arm.job.recommender)
     shared = 0.0
     for row, user in enumerate(users):
-        start, end = histories.offsets[user], histories.offsets[user + 1]
-        seen = np.asarray(histories.items[start:end], dtype=np.int64)
-        private = histories.private_of(int(user))
+        history = shard.events.cut(np.array([user]))
+        seen = history.items.astype(np.int64)
+        private = history.private_of(0)
         state = phone.ranker.state(seen, private, np.asarray(shard.taste[user]))
         on_phone = phone.ranker.top(state, seen, top)
         scores[row, seen] = -np.inf

@@ -8,15 +8,16 @@ from models.ranker import Ranker
 from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TinyWorld
 
 
-@pytest.mark.parametrize("block_size", [1, 6, 100])
-def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld, block_size: int):
+@pytest.mark.parametrize("block_bytes", [1, 6 * 4 * NUM_ITEMS, 10**6])
+def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld, block_bytes: int):
     shard = tiny.shard()
     flat = tiny.layout.flatten(tiny.parameters()).numpy()
-    reply = evaluate_devices(shard, EvalTask(flat, 0, block_size), RECOMMENDER, SEED)
-    users = np.flatnonzero(np.asarray(shard.held_out) >= 0)
-    seen = shard.histories.seen(users, NUM_ITEMS)
+    reply = evaluate_devices(shard, EvalTask(flat, 0, block_bytes), RECOMMENDER, SEED)
+    held_out = shard.events.held_out(np.arange(NUM_DEVICES))
+    users = np.flatnonzero(held_out >= 0)
+    seen = shard.events.histories.seen(users, NUM_ITEMS)
     scores = score_devices(shard, users, flat, RECOMMENDER)
-    ranks = rank_held_out(scores, shard.held_out[users], seen, users, SEED)
+    ranks = rank_held_out(scores, held_out[users], seen, users, SEED)
     for protocol in PROTOCOLS:
         total = reply.total(protocol)
         assert total.num_users == len(users) == NUM_DEVICES - 1
@@ -28,7 +29,7 @@ def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld,
 
 
 def test_nodes_change_nothing(tiny: TinyWorld):
-    task = EvalTask(tiny.layout.flatten(tiny.parameters()).numpy(), 0, 8)
+    task = EvalTask(tiny.layout.flatten(tiny.parameters()).numpy(), 0, 2000)
     whole = evaluate_devices(tiny.shard(), task, RECOMMENDER, SEED)
     parts = [evaluate_devices(tiny.shard(k, 3), task, RECOMMENDER, SEED) for k in range(3)]
     total = parts[0] + parts[1] + parts[2]
@@ -44,7 +45,7 @@ def test_the_phones_numpy_ranker_scores_as_torch_does(tiny: TinyWorld):
     flat = tiny.layout.flatten(tiny.parameters()).numpy()
     ranker = Ranker.of(parameters, shard.text)
     scores = score_devices(shard, np.arange(NUM_DEVICES), flat, RECOMMENDER)
-    histories = shard.histories
+    histories = shard.events.histories
     for user in range(NUM_DEVICES):
         start, end = histories.offsets[user : user + 2]
         private = np.zeros((end - start, shard.text.shape[1]), np.float32)

@@ -150,12 +150,12 @@ def test_the_phone_in_the_report_is_the_phone_of_the_comparison(finished):
     shard = arm.shard()
     for example in report.recommendations:
         user = int(np.flatnonzero([f"u{u:02d}" == example.user for u in range(NUM_USERS)])[0])
-        start, end = shard.histories.offsets[user : user + 2]
-        history = np.asarray(shard.histories.items[start:end], dtype=np.int64)
+        start, end = shard.events.histories.offsets[user : user + 2]
+        history = np.asarray(shard.events.histories.items[start:end], dtype=np.int64)
         private = np.zeros((len(history), phone.encoder.vector_size), np.float32)
-        for place, row in enumerate(shard.histories.private_row[start:end]):
+        for place, row in enumerate(shard.events.histories.private_row[start:end]):
             if row >= 0:
-                private[place] = shard.histories.private_vectors[row]
+                private[place] = shard.events.histories.private_vectors[row]
         state = phone.ranker.state(history, private, np.asarray(shard.taste[user]))
         expected = [items[item] for item in phone.ranker.top(state, history, len(example.phone))]
         assert len(set(expected) & set(example.phone)) >= len(expected) - 1

@@ -26,8 +26,8 @@ def test_the_habitual_sampler_is_caught():
     given a history that holds the held-out item too."""
 
     class Habitual(Negatives):
-        def chances(self, own, user, num_items):
-            return super().chances(histories([1, 2, 5], [3, 7]), user, num_items)
+        def allowed(self, own, users, num_items):
+            return super().allowed(histories([1, 2, 5], [3, 7]), users, num_items)
 
     found = check_for_leaks(histories([1, 2], [3]), np.array([5, 7]), Habitual(4), NUM_ITEMS)
     assert (found.spared, found.trained_on) == (2, 0)
@@ -46,16 +46,32 @@ def test_training_on_the_held_out_item_is_caught(num_negatives):
 
 
 @given(
-    events=st.lists(st.integers(0, NUM_ITEMS - 1), min_size=1, max_size=8, unique=True),
-    address=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)),
+    events=st.lists(
+        st.lists(st.integers(0, NUM_ITEMS - 1), max_size=8, unique=True), min_size=1, max_size=4
+    ),
+    seed=st.integers(0, 9),
+    round_number=st.integers(0, 9),
 )
-def test_draws_are_what_the_chances_say(events, address):
-    sampling = Negatives(400)
-    chances = sampling.chances(histories(events), 0, NUM_ITEMS)
-    assert chances.sum() == pytest.approx(1.0)
-    drawn = sampling.draw(histories(events), 0, NUM_ITEMS, address)
-    assert (
-        set(drawn.tolist()) == set(np.flatnonzero(chances)) == set(range(NUM_ITEMS)) - set(events)
-    )
-    again = sampling.draw(histories(events), 0, NUM_ITEMS, address)
-    np.testing.assert_array_equal(drawn, again)
+def test_draws_are_uniform_over_what_is_allowed(events, seed, round_number):
+    sampling, users = Negatives(600), np.arange(len(events))
+    drawn = sampling.draw(histories(*events), users, NUM_ITEMS, (seed, round_number, users + 5))
+    allowed = sampling.allowed(histories(*events), users, NUM_ITEMS)
+    for user, chosen in enumerate(events):
+        assert set(np.flatnonzero(allowed[user])) == set(range(NUM_ITEMS)) - set(chosen)
+        counts = np.bincount(drawn[user], minlength=NUM_ITEMS)[allowed[user]]
+        assert counts.sum() == 600  # nothing else was drawn
+        expected = 600 / allowed[user].sum()
+        assert np.abs(counts - expected).max() < 6 * np.sqrt(expected)
+
+
+def test_a_draw_is_the_same_alone_and_in_company():
+    own, sampling = histories([1, 2], [3], [4, 5, 6]), Negatives(8)
+    together = sampling.draw(own, np.arange(3), NUM_ITEMS, (7, 2, np.array([10, 11, 12])))
+    alone = sampling.draw(own, np.array([1]), NUM_ITEMS, (7, 2, np.array([11])))
+    np.testing.assert_array_equal(together[1], alone[0])
+
+
+def test_who_has_chosen_everything_may_push_everything_down():
+    own = histories(list(range(NUM_ITEMS)))
+    drawn = Negatives(5).draw(own, np.array([0]), NUM_ITEMS, (0, 0, np.array([0])))
+    assert drawn.shape == (1, 5)

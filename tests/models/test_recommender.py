@@ -22,7 +22,7 @@ from tests.tiny_world import NUM_ITEMS, RECOMMENDER, SEED, TEXT_DIM, TinyWorld
 
 def one_item_catalogue_state(tiny: TinyWorld, user: int):
     """The inputs of one user, cut out by hand."""
-    histories = tiny.shard().histories
+    histories = tiny.shard().events.histories
     start, end = histories.offsets[user : user + 2]
     start = max(start, end - RECOMMENDER.max_history)
     items = torch.from_numpy(np.array(histories.items[start:end], dtype=np.int64))
@@ -39,7 +39,7 @@ def test_a_block_of_users_gives_the_states_of_the_definition(tiny: TinyWorld):
     shared = share(parameters)
     items = item_vectors(shared, torch.from_numpy(shard.text))
     taste = torch.from_numpy(np.array(shard.taste[users]))
-    history = shard.histories.recent_block(users, RECOMMENDER.max_history)
+    history = shard.events.histories.recent_block(users, RECOMMENDER.max_history)
     states = last_states(shared, items, history, taste)
     for row, user in enumerate(users):
         events, private = one_item_catalogue_state(tiny, int(user))
@@ -51,7 +51,7 @@ def test_the_future_is_not_seen(tiny: TinyWorld):
     """Change the last event: no earlier state may move."""
     shard, shared = tiny.shard(), share(tiny.parameters())
     items = item_vectors(shared, torch.from_numpy(shard.text))
-    history = shard.histories.training_block(np.array([12]), RECOMMENDER.max_history)
+    history = shard.events.histories.training_block(np.array([12]), RECOMMENDER.max_history)
     assert history.mask.sum() >= 3
     taste = torch.zeros(1, RECOMMENDER.dim)
     before = user_states(shared, items, history, taste)
@@ -64,7 +64,7 @@ def test_the_future_is_not_seen(tiny: TinyWorld):
 
 def test_a_user_without_events_is_nothing_but_taste(tiny: TinyWorld):
     shard, shared = tiny.shard(), share(tiny.parameters())
-    history = shard.histories.recent_block(np.array([0, 5]), RECOMMENDER.max_history)
+    history = shard.events.histories.recent_block(np.array([0, 5]), RECOMMENDER.max_history)
     history.mask[0] = False
     items = item_vectors(shared, torch.from_numpy(shard.text))
     taste = torch.randn(2, RECOMMENDER.dim)
@@ -90,7 +90,7 @@ def test_the_loss_of_a_fresh_model_without_text_is_that_of_guessing():
 def test_one_negative_is_bpr(tiny: TinyWorld):
     """Softmax over the target and one negative equals BPR's -log sigmoid of the difference."""
     shard, shared = tiny.shard(), share(tiny.parameters())
-    history = shard.histories.training_block(np.array([12]), RECOMMENDER.max_history)
+    history = shard.events.histories.training_block(np.array([12]), RECOMMENDER.max_history)
     text, taste = torch.from_numpy(shard.text), torch.zeros(1, RECOMMENDER.dim)
     chosen = set(history.targets[0].tolist())
     negative = next(item for item in range(NUM_ITEMS) if item not in chosen)

@@ -11,7 +11,7 @@ TRAINING = CentralTraining(epochs=25, rate=0.02, users_per_step=8, num_negatives
 def test_training_learns_what_is_there_to_learn(tiny: TinyWorld):
     """On random histories it can only memorise, and it must: the loss falls well below guessing."""
     shard = tiny.shard()
-    model = train_on_pooled_data(shard.histories, shard.text, RECOMMENDER, TRAINING, SEED)
+    model = train_on_pooled_data(shard.events.histories, shard.text, RECOMMENDER, TRAINING, SEED)
     assert model.losses[-1] < 0.8 * model.losses[0]
 
 
@@ -19,7 +19,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_does_not(tiny: TinyW
     shard = tiny.shard()
     short = TRAINING.model_copy(update={"epochs": 2})
     models = [
-        train_on_pooled_data(shard.histories, shard.text, RECOMMENDER, short, seed)
+        train_on_pooled_data(shard.events.histories, shard.text, RECOMMENDER, short, seed)
         for seed in (SEED, SEED, SEED + 1)
     ]
     first, again, other = (tiny.layout.flatten(model.parameters) for model in models)
@@ -35,7 +35,7 @@ def test_only_the_users_asked_for_are_trained_on(tiny: TinyWorld):
 
     def static() -> np.ndarray:
         model = train_on_pooled_data(
-            tiny.shard().histories,
+            tiny.shard().events.histories,
             shard.text,
             RECOMMENDER,
             short,
@@ -48,7 +48,7 @@ def test_only_the_users_asked_for_are_trained_on(tiny: TinyWorld):
 
     before = static()
     items = np.load(tiny.world / "item.npy")
-    outside = int(shard.histories.offsets[20])
+    outside = int(shard.events.histories.offsets[20])
     items[outside:] = items[outside:][::-1]
     np.save(tiny.world / "item.npy", items)
     np.testing.assert_array_equal(static(), before)
@@ -58,13 +58,18 @@ def test_scores_of_a_user_do_not_depend_on_the_others(tiny: TinyWorld):
     shard = tiny.shard()
     users = np.array([4, 17, 30])
     together = score_users(
-        tiny.parameters(), shard.text, shard.histories, users, np.asarray(shard.taste[users]), 6
+        tiny.parameters(),
+        shard.text,
+        shard.events.histories,
+        users,
+        np.asarray(shard.taste[users]),
+        6,
     )
     for row, user in enumerate(users):
         alone = score_users(
             tiny.parameters(),
             shard.text,
-            shard.histories,
+            shard.events.histories,
             users[row : row + 1],
             np.asarray(shard.taste[[user]]),
             6,

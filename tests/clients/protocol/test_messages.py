@@ -16,6 +16,7 @@ def reply(size: int = 4, **changes) -> TrainReply:
         "update_sum": np.arange(size, dtype=np.float64) / 3,
         "num_devices": 2,
         "num_clipped": 1,
+        "num_refused": 1,
         "loss_sum": 5.5,
         "norm_sum": 2.25,
     }
@@ -36,7 +37,7 @@ def test_a_train_reply_survives_the_wire_in_float64():
     np.testing.assert_array_equal(back.update_sum, reply().update_sum)
     assert back.update_sum.dtype == np.float64
     rest = [getattr(back, field.name) for field in dataclasses.fields(back)[1:]]
-    assert rest == [2, 1, 5.5, 2.25]
+    assert rest == [2, 1, 1, 5.5, 2.25]
 
 
 def test_replies_add_up():
@@ -72,7 +73,7 @@ def test_an_evaluation_survives_the_wire_and_adds_up_by_tier():
     assert back == sent
     assert (back + back).total("full") == MetricSums({"hr@10": 10.0}, 24)
     task = EvalTask.from_record(EvalTask(np.array([1.0], np.float32), 3, 8).to_record())
-    assert (task.parameters.tolist(), task.block_size) == ([1.0], 8)
+    assert (task.parameters.tolist(), task.block_bytes) == ([1.0], 8)
 
 
 def test_personal_parameters_have_no_way_into_a_message():

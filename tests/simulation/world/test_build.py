@@ -14,7 +14,8 @@ from tests.tiny_world import NUM_DEVICES, SEED, TIERS, TinyWorld
 
 def test_a_shard_holds_what_the_split_says(tiny: TinyWorld):
     shard, train = tiny.shard(), tiny.split.train
-    np.testing.assert_array_equal(shard.held_out, tiny.split.held_out)
+    rows = np.arange(NUM_DEVICES)
+    np.testing.assert_array_equal(shard.events.held_out(rows), tiny.split.held_out)
     texts = [text for text in train[Columns.PRIVATE_TEXT] if text]
     offsets = np.load(tiny.world / "private_text_offsets.npy")
     raw = np.load(tiny.world / "private_text.npy").tobytes()
@@ -22,9 +23,9 @@ def test_a_shard_holds_what_the_split_says(tiny: TinyWorld):
     assert on_disk == texts and len(texts) > 20
     for user in range(NUM_DEVICES):
         mine = train[train[Columns.USER] == user]
-        start, end = shard.histories.offsets[user : user + 2]
-        assert shard.histories.items[start:end].tolist() == mine[Columns.ITEM].tolist()
-        rows = shard.histories.private_row[start:end]
+        start, end = shard.events.histories.offsets[user : user + 2]
+        assert shard.events.histories.items[start:end].tolist() == mine[Columns.ITEM].tolist()
+        rows = shard.events.histories.private_row[start:end]
         written = [texts[row] if row >= 0 else "" for row in rows]
         assert written == mine[Columns.PRIVATE_TEXT].tolist()
 
@@ -34,13 +35,14 @@ def test_every_device_is_on_exactly_one_node(tiny: TinyWorld, num_partitions: in
     whole, met = tiny.shard(), []
     for partition in range(num_partitions):
         part = tiny.shard(partition, num_partitions)
-        for row in range(part.histories.num_users):
-            device = part.first_device + row
-            met.append(device)
-            a, b = part.histories.offsets[row : row + 2]
-            c, d = whole.histories.offsets[device : device + 2]
-            assert part.histories.items[a:b].tolist() == whole.histories.items[c:d].tolist()
-            assert part.held_out[row] == whole.held_out[device]
+        rows = np.arange(part.num_devices)
+        devices = rows + part.first_device
+        met += devices.tolist()
+        ours, theirs = part.events.cut(rows), whole.events.cut(devices)
+        np.testing.assert_array_equal(ours.offsets, theirs.offsets)
+        np.testing.assert_array_equal(ours.items, theirs.items)
+        np.testing.assert_array_equal(part.events.lengths(rows), whole.events.lengths(devices))
+        np.testing.assert_array_equal(part.events.held_out(rows), whole.events.held_out(devices))
     assert met == list(range(NUM_DEVICES))
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clients.local_training import train_cohort, train_devices, train_one_device
+from clients.recommender_training import train_cohort, train_devices, train_one_device
 from tests.tiny_world import NUM_DEVICES, RECOMMENDER, SEED, TinyWorld
 
 
@@ -19,17 +19,17 @@ def test_one_device_in_a_loop_equals_the_same_device_in_a_block(
     together = train_devices(shard, rows, tiny.parameters(), task, RECOMMENDER, SEED)
     for row in rows:
         alone = train_one_device(shard, row, tiny.parameters(), task, RECOMMENDER, SEED)
-        np.testing.assert_allclose(together.updates[row], alone.updates[0], atol=1e-5)
+        np.testing.assert_allclose(together.updates.each()[row], alone.updates.each()[0], atol=1e-5)
         taste = alone.personal.taste[0]
         np.testing.assert_allclose(together.personal.taste[row], taste, atol=1e-5)
-        np.testing.assert_allclose(together.losses[row], alone.losses, atol=1e-5)
+        np.testing.assert_allclose(together.updates.losses[row], alone.updates.losses[0], atol=1e-5)
 
 
 def test_updates_are_worth_comparing(tiny: TinyWorld):
     """The test above would pass on zeros: training must move every kind of parameter."""
     shard, task = tiny.shard(), tiny.task([])
     trained = train_devices(shard, np.arange(1, 9), tiny.parameters(), task, RECOMMENDER, SEED)
-    for name, moved in tiny.layout.unflatten(trained.updates.abs().sum(dim=0)).items():
+    for name, moved in tiny.layout.unflatten(trained.updates.each().abs().sum(dim=0)).items():
         assert moved.max() > 1e-4, name
     assert (trained.personal.taste - torch.tensor(shard.taste[1:9])).abs().max() > 1e-4
 
@@ -45,7 +45,7 @@ def test_company_in_a_block_changes_nothing(tiny: TinyWorld, rows: list[int], pa
     more = rows + [row for row in padding if row not in rows]
     few = train_devices(shard, np.array(rows), tiny.parameters(), task, RECOMMENDER, SEED)
     many = train_devices(shard, np.array(more), tiny.parameters(), task, RECOMMENDER, SEED)
-    np.testing.assert_allclose(few.updates, many.updates[: len(rows)], atol=1e-6)
+    np.testing.assert_allclose(few.updates.each(), many.updates.each()[: len(rows)], atol=1e-6)
 
 
 def test_a_device_with_one_event_has_nothing_to_learn(tiny: TinyWorld):
@@ -53,21 +53,21 @@ def test_a_device_with_one_event_has_nothing_to_learn(tiny: TinyWorld):
     trained = train_devices(
         shard, np.array([0]), tiny.parameters(), tiny.task([]), RECOMMENDER, SEED
     )
-    assert trained.losses[0] == 0.0
-    assert trained.updates.abs().max() == 0.0
+    assert trained.updates.losses[0] == 0.0
+    assert trained.updates.each().abs().max() == 0.0
 
 
-@pytest.mark.parametrize("block_size", [1, 4, 64])
-def test_a_cohort_is_the_sum_of_its_clipped_devices(tiny: TinyWorld, block_size: int):
+@pytest.mark.parametrize("block_bytes", [1, 12_000, 10**6])
+def test_a_cohort_is_the_sum_of_its_clipped_devices(tiny: TinyWorld, block_bytes: int):
     cohort = [3, 5, 8, 13, 21, 34, 1, 2]
-    task = tiny.task(cohort, block_size=block_size)
+    task = tiny.task(cohort, block_bytes=block_bytes)
     reply = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
     expected = np.zeros(tiny.layout.size)
     clipped = 0
     for row in cohort:
         alone = (
             train_one_device(tiny.shard(), row, tiny.parameters(), task, RECOMMENDER, SEED)
-            .updates[0]
+            .updates.each()[0]
             .double()
         )
         norm = float(alone.norm())
