@@ -102,7 +102,7 @@ def score_devices(
     settings: RecommenderSettings,
 ) -> NDArray[np.float32]:
     """Scores of the whole catalogue for some devices, (B, N)."""
-    return _score(shard, rows, shard.events.cut(rows), parameters, settings)
+    return _score(shard, rows, shard.events.cut(rows)[0], parameters, settings)
 
 
 def _score(
@@ -122,16 +122,19 @@ def _score(
 def evaluate_devices(
     shard: DeviceShard, task: EvalTask, settings: RecommenderSettings, seed: int
 ) -> EvalReply:
-    """Evaluate every device of the node that has a held-out item."""
+    """Evaluate the devices of the task, or all of the node, that have a held-out item."""
     shard.personal.settle(task.round_number)
     reply = EvalReply({})
     num_items = shard.manifest.num_items
     at_a_time = max(1, task.block_bytes // (BYTES_PER_NUMBER * num_items))
-    for start in range(0, shard.num_devices, at_a_time):
-        rows = np.arange(start, min(start + at_a_time, shard.num_devices))
-        held_out = shard.events.held_out(rows)
-        rows, held_out = rows[held_out >= 0], held_out[held_out >= 0]
-        histories = shard.events.cut(rows)
+    asked = shard.rows(task.device_ids) if len(task.device_ids) else np.arange(shard.num_devices)
+    for start in range(0, len(asked), at_a_time):
+        rows = asked[start : start + at_a_time]
+        histories, held_out = shard.events.cut(rows)
+        if (held_out < 0).any():
+            evaluated = np.flatnonzero(held_out >= 0)
+            rows, held_out = rows[evaluated], held_out[evaluated]
+            histories = histories.cut(evaluated)
         scores = _score(shard, rows, histories, task.parameters, settings)
         seen = histories.seen(np.arange(len(rows)), num_items)
         ranks = rank_held_out(scores, held_out, seen, rows + shard.first_device, seed)

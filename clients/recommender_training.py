@@ -113,7 +113,7 @@ def train_devices(
         seed: the run's seed.
     """
     training = task.training
-    histories = shard.events.cut(rows)
+    histories, _ = shard.events.cut(rows)
     history = histories.training_block(np.arange(len(rows)), settings.max_history)
     local = LocalCatalogue.of(
         history, _negatives(shard, rows, histories, task, seed), shard.manifest.num_items
@@ -165,7 +165,7 @@ def train_one_device(
     Arguments and result as there, for a block of one.
     """
     training = task.training
-    histories = shard.events.cut(np.array([row]))
+    histories, _ = shard.events.cut(np.array([row]))
     begin = max(0, len(histories.items) - settings.max_history - 1)
     events = torch.from_numpy(np.array(histories.items[begin:], dtype=np.int64))
     written = histories.private_of(0)

@@ -11,6 +11,10 @@
       private_row.npy (E,)     row of the private text written with the event, or -1
       private_text.npy (M,)    the texts, UTF-8 bytes one after another
       private_text_offsets.npy (M + 1,)
+    world/                     of synthetic devices
+      manifest.json  tier.npy (U,)
+      num_events.npy (U,)      training events of each; what they are is drawn when asked for
+      taste_*.npy  topic_*.npy (`clients.synthetic_events`)
     phones/                    what phones worked out by themselves with their own encoder
       item_text.npy (N, D)     text vectors of the catalogue, centred
       private_vectors.npy (M, D)
@@ -23,17 +27,19 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from clients.personal import PersonalStore
 from clients.protocol.partitions import partition_bounds
+from clients.synthetic_events import SyntheticEvents, TasteModel
 from models.errors import DataError
 from models.histories import Histories
 
-WORLD_FORMAT = 1
+WORLD_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,15 @@ class WorldManifest:
         num_devices: U, the population.
         num_items: N, the catalogue.
         tiers: names of the device tiers, in the order of the `tier` column.
+        events: whether they are stored, or drawn when asked for.
+        seed: of the population.
     """
 
     num_devices: int
     num_items: int
     tiers: tuple[str, ...]
+    events: Literal["stored", "synthetic"]
+    seed: int
 
     @classmethod
     def read(cls, world: Path) -> "WorldManifest":
@@ -71,7 +81,12 @@ class WorldManifest:
                 f"{path} has format {content.get('format')}, this version reads {WORLD_FORMAT}: "
                 "build the world again"
             )
-        return cls(content["num_devices"], content["num_items"], tuple(content["tiers"]))
+        try:
+            return TypeAdapter(cls).validate_python(
+                {name: value for name, value in content.items() if name != "format"}
+            )
+        except ValidationError as error:
+            raise DataError(f"{path} is damaged ({error}): build the world again") from error
 
 
 def column(folder: Path, name: str) -> NDArray:
@@ -90,6 +105,8 @@ def column(folder: Path, name: str) -> NDArray:
 
 def private_texts(world: Path) -> list[str]:
     """What the users of a world wrote, in order of `private_row`; only phones may call this."""
+    if WorldManifest.read(world).events == "synthetic":
+        return []
     ends = column(world, "private_text_offsets")
     raw = column(world, "private_text").tobytes()
     return [raw[start:end].decode("utf-8") for start, end in itertools.pairwise(ends)]
@@ -107,12 +124,11 @@ class Events(Protocol):
         """How many training events each of these devices has."""
         ...
 
-    def cut(self, rows: NDArray[np.integer]) -> Histories:
-        """The training events of these devices alone, as users 0 .. len(rows) - 1."""
-        ...
+    def cut(self, rows: NDArray[np.integer]) -> tuple[Histories, NDArray[np.int32]]:
+        """The training events of these devices as users 0 .. B - 1, and what each held out.
 
-    def held_out(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
-        """The item each of these devices is evaluated on; -1 when it has none."""
+        Items (B,) that they are evaluated on; -1 when a device has none.
+        """
         ...
 
 
@@ -122,11 +138,11 @@ class StoredEvents:
 
     Attributes:
         histories: training events of the node's devices, mapped.
-        held_out_items: (B,) int32, mapped.
+        held_out: (B,) int32, mapped.
     """
 
     histories: Histories
-    held_out_items: NDArray[np.int32]
+    held_out: NDArray[np.int32]
 
     @property
     def num_devices(self) -> int:
@@ -138,13 +154,12 @@ class StoredEvents:
         offsets = self.histories.offsets
         return np.asarray(offsets[np.asarray(rows) + 1] - offsets[rows])
 
-    def cut(self, rows: NDArray[np.integer]) -> Histories:
-        """The training events of these devices alone, as users 0 .. len(rows) - 1."""
-        return self.histories.cut(rows)
+    def cut(self, rows: NDArray[np.integer]) -> tuple[Histories, NDArray[np.int32]]:
+        """The training events of these devices as users 0 .. B - 1, and what each held out.
 
-    def held_out(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
-        """The item each of these devices is evaluated on; -1 when it has none."""
-        return np.asarray(self.held_out_items[rows])
+        Items (B,) that they are evaluated on; -1 when a device has none.
+        """
+        return self.histories.cut(rows), np.asarray(self.held_out[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +221,7 @@ class DeviceShard:
         private = column(phones, "private_vectors") if read_private_text else None
         return cls(
             first_device=first,
-            events=_stored_events(world, private, first, end),
+            events=open_events(world, manifest, first, end, private),
             tier=column(world, "tier")[first:end],
             manifest=manifest,
             text=np.array(column(phones, "item_text")),
@@ -231,9 +246,28 @@ class DeviceShard:
         return rows
 
 
-def _stored_events(
-    world: Path, private_vectors: NDArray[np.float32] | None, first: int, end: int
-) -> StoredEvents:
+def open_events(
+    world: Path,
+    manifest: WorldManifest,
+    first: int,
+    end: int,
+    private_vectors: NDArray[np.float32] | None = None,
+) -> Events:
+    """What the devices `first` .. `end - 1` have done.
+
+    Args:
+        world: folder of the world.
+        manifest: what it says of itself.
+        first: the first device.
+        end: one more than the last.
+        private_vectors: of what was written privately; None: nobody looks at it.
+
+    Raises:
+        DataError: if a column is missing or damaged.
+    """
+    if manifest.events == "synthetic":
+        num_events = column(world, "num_events")[first:end]
+        return SyntheticEvents(TasteModel.read(world), first, num_events, manifest.seed)
     offsets = np.asarray(column(world, "offsets")[first : end + 1])
     inside = slice(int(offsets[0]), int(offsets[-1]))
     private_row = None if private_vectors is None else column(world, "private_row")[inside]

@@ -62,6 +62,9 @@ class Federation(BaseModel):
     cohort_size: int = Field(ge=1, description="reports that end a round")
     num_nodes: int = Field(ge=1, le=1024, description="Flower nodes: shards of devices")
     evaluate_every: int = Field(ge=1, description="rounds between evaluations on the devices")
+    evaluate_devices: int = Field(
+        ge=0, description="devices that then evaluate, the same each time; 0 is all of them"
+    )
     patience: int = Field(
         ge=1, le=1000, description="rounds in a row without any update after which a run stops"
     )
@@ -94,6 +97,7 @@ class ServerJob(BaseModel):
     """The cloud's side of a run: no path in it leads to a device's data.
 
     Attributes:
+        seed: the run's seed.
         num_devices: the population.
         num_parameters: P.
         federation: the settings of the run.
@@ -104,6 +108,7 @@ class ServerJob(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    seed: int
     num_devices: int
     num_parameters: int
     federation: Federation

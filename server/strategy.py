@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from clients.protocol.messages import EvalReply, EvalTask, TrainReply, TrainTask
 from clients.protocol.partitions import partition_bounds
 from models.errors import EngineError
+from models.seeds import generator
 from server.aggregation import ServerState, server_optimizer
 from server.checkpoints import Checkpoint
 from server.cohorts import Cohort, CohortSource
@@ -168,10 +169,12 @@ def train_round(
 def evaluate_round(
     nodes: Nodes, job: ServerJob, state: ServerState, round_number: int
 ) -> tuple[EvalReply, tuple[str, ...]]:
-    """Let every device evaluate itself; return the sums over all that did, and the faults."""
+    """Let devices evaluate themselves; return the sums over all that did, and the faults."""
     block_bytes = job.federation.training.block_bytes
-    record = EvalTask(state.as_sent(), round_number, block_bytes).to_record
-    tasks = {partition: record() for partition in range(job.federation.num_nodes)}
+    tasks = {
+        partition: EvalTask(state.as_sent(), devices, round_number, block_bytes).to_record()
+        for partition, devices in _evaluated(job).items()
+    }
     answers = nodes.ask(
         tasks,
         MessageType.EVALUATE,
@@ -179,3 +182,22 @@ def evaluate_round(
         lambda _, content: EvalReply.from_record(content),
     )
     return sum(answers.by_partition.values(), start=EvalReply({})), answers.faults
+
+
+def _evaluated(job: ServerJob) -> dict[int, NDArray[np.int64]]:
+    """The devices of each partition that evaluate; none stands for all of them.
+
+    A sample is drawn once for a run, so that its figures of different rounds can be compared.
+    """
+    federation, chosen = job.federation, np.empty(0, dtype=np.int64)
+    if 0 < federation.evaluate_devices < job.num_devices:
+        rng = generator(job.seed, "evaluated devices")
+        size = federation.evaluate_devices
+        chosen = np.sort(rng.choice(job.num_devices, size, replace=False, shuffle=False))
+    tasks = {}
+    for partition in range(federation.num_nodes):
+        first, end = partition_bounds(job.num_devices, partition, federation.num_nodes)
+        mine = chosen[(chosen >= first) & (chosen < end)]
+        if len(mine) or not len(chosen):
+            tasks[partition] = mine
+    return tasks

@@ -25,6 +25,7 @@ from simulation.data.loading import DataSettings
 from simulation.data.private_text import PrivateTextSettings
 from simulation.data.splits import SplitSettings
 from simulation.world.devices import WorldSettings
+from simulation.world.population import PopulationSettings
 
 EXTENDS = "extends"
 
@@ -79,6 +80,7 @@ class Settings(BaseModel):
     text: TextSettings
     compression: CompressionSettings
     world: WorldSettings
+    population: PopulationSettings
     recommender: RecommenderSettings
     central: CentralTraining
     static: CentralTraining

@@ -104,6 +104,7 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         cohort_size=15,
         num_nodes=num_nodes,
         evaluate_every=2,
+        evaluate_devices=0,
         patience=2,
         reply_timeout_s=600,
         schedule=SCHEDULE,
@@ -200,6 +201,7 @@ class TinyWorld:
             threads=1,
         )
         server_job = ServerJob(
+            seed=SEED,
             num_devices=NUM_DEVICES,
             num_parameters=self.layout.size,
             federation=settings,

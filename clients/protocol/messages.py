@@ -169,29 +169,36 @@ class TrainReply:
 
 @dataclass(frozen=True, slots=True)
 class EvalTask:
-    """Evaluate every device of the node against its own held-out item.
+    """Let devices evaluate themselves, each against its own held-out item.
 
     Attributes:
         parameters: (P,) float32.
+        device_ids: (D,) int64, devices of the node; none means all of them.
         round_number: rounds that the cloud has on its disk; 0 before the first.
         block_bytes: working set of devices evaluated at once.
     """
 
     parameters: NDArray[np.float32]
+    device_ids: NDArray[np.int64]
     round_number: int
     block_bytes: int
 
     def to_record(self) -> RecordDict:
         """Lay the task into Flower records."""
+        arrays = _arrays(parameters=self.parameters, device_ids=self.device_ids)
         config = ConfigRecord({"round_number": self.round_number, "block_bytes": self.block_bytes})
-        return RecordDict({"arrays": _arrays(parameters=self.parameters), "config": config})
+        return RecordDict({"arrays": arrays, "config": config})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> "EvalTask":
         """Read what `to_record` wrote."""
-        parameters = record["arrays"]["parameters"].numpy()
-        config = record["config"]
-        return cls(parameters, int(config["round_number"]), int(config["block_bytes"]))
+        arrays, config = record["arrays"], record["config"]
+        return cls(
+            arrays["parameters"].numpy(),
+            arrays["device_ids"].numpy(),
+            int(config["round_number"]),
+            int(config["block_bytes"]),
+        )
 
 
 SumKey = tuple[str, str]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clients.local_evaluation import Ranks
+from models.errors import SettingsError
 from models.intervals import PairedBootstrap
 from models.progress import Progress, silent
 from models.recommender import initial_parameters
@@ -65,6 +66,11 @@ def compare(
     Raises:
         LeakError: if a held-out item was trained on, or spared from being pushed down.
     """
+    if settings.population.devices:
+        raise SettingsError(
+            f"population.devices is {settings.population.devices:,}: a comparison ranks for real "
+            "users; leave it at 0, or run the fleet with `pocketfleet simulate`"
+        )
     materials = prepare_materials(run, settings, cache, progress)
     leaks = check_materials(materials, settings)
     compression = make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)

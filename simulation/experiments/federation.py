@@ -110,6 +110,7 @@ def prepare_arm(
         threads=1,
     )
     server_job = ServerJob(
+        seed=settings.seed,
         num_devices=num_devices,
         num_parameters=layout.size,
         federation=federation,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 import models.bundle
-from clients.shard import column, private_texts
+from clients.shard import open_events, private_texts
 from models.bundle import EncoderBundle
 from models.compression.pipeline import compress
 from models.compression.report import CompressionReport
@@ -44,6 +44,10 @@ from simulation.data.teachers import MINILM_NAME, teacher_folder
 from simulation.run_folder import RunFolder, versions
 from simulation.settings import Settings
 from simulation.world.build import World, build_world, pooled_histories
+from simulation.world.population import build_population, fit_population
+
+CHECKED_DEVICES = 20_000
+"""Devices whose columns are looked at for leaks; all of them in a world of real users."""
 
 DIGEST_FILE = "compression-input.sha256"
 
@@ -103,9 +107,34 @@ def prepare_materials(
             f"{parts.interactions.name}: fewer than 2 users have a held-out item under "
             f"split.rule={settings.split.rule}; users need 2 events or more"
         )
-    settings.federation.check_population(parts.interactions.num_users)
-    world = build_world(parts, settings.world, settings.seed, run.world)
+    world = make_world(run, parts, settings, progress)
     return Materials(parts, world, pooled_histories(parts))
+
+
+def make_world(
+    run: RunFolder, parts: Split, settings: Settings, progress: Progress = silent
+) -> World:
+    """Build the devices of a run: the real users', or synthetic ones fitted on them.
+
+    Raises:
+        SettingsError: if a cohort, or the nodes, outnumber the devices.
+    """
+    population = settings.population
+    settings.federation.check_population(population.devices or parts.interactions.num_users)
+    if not population.devices:
+        return build_world(parts, settings.world, settings.seed, run.world)
+    fitted = fit_population(
+        pooled_histories(parts),
+        parts.train[Columns.TIME_S].to_numpy(),
+        parts.interactions.num_items,
+        population,
+        settings.seed,
+        progress,
+    )
+    manifest = build_population(
+        fitted, population, settings.world, settings.seed, run.world, progress
+    )
+    return World(run.world, manifest, [])
 
 
 def find_teacher(settings: Settings, cache: Path, progress: Progress = silent) -> str:
@@ -286,9 +315,11 @@ def check_materials(materials: Materials, settings: Settings) -> LeakCheck:
     Raises:
         LeakError: if a held-out item was trained on, or could not be pushed down.
     """
-    world = materials.world.folder
-    on_phones = Histories(column(world, "offsets"), column(world, "item"))
-    held_out, num_items = column(world, "held_out"), materials.world.manifest.num_items
+    manifest = materials.world.manifest
+    looked_at = min(manifest.num_devices, CHECKED_DEVICES)
+    events = open_events(materials.world.folder, manifest, 0, looked_at)
+    on_phones, held_out = events.cut(np.arange(looked_at))
+    num_items = manifest.num_items
     arms = (settings.central, settings.static, settings.federation.training)
     checks = [
         check_for_leaks(on_phones, held_out, Negatives(arm.num_negatives), num_items)

@@ -121,7 +121,7 @@ def agreement_with_evaluation(
     scores = score_devices(shard, users, arm.parameters, arm.job.recommender)
     shared = 0.0
     for row, user in enumerate(users):
-        history = shard.events.cut(np.array([user]))
+        history, _ = shard.events.cut(np.array([user]))
         seen = history.items.astype(np.int64)
         private = history.private_of(0)
         state = phone.ranker.state(seen, private, np.asarray(shard.taste[user]))

@@ -30,6 +30,7 @@ from models.scoring import score_users
 from models.threads import fixed_threads
 from server.server_teacher import CentralModel, train_on_pooled_data
 from server.settings import CentralTraining
+from simulation.data.interactions import Columns
 from simulation.engines.names import EngineName
 from simulation.engines.watch import watched
 from simulation.experiments.arms import CENTRAL, FEDERATED, STATIC, TEACHER
@@ -119,7 +120,7 @@ def central_jobs(
     teacher_text: NDArray[np.float32] | None,
 ) -> dict[str, CentralJob]:
     """The pooled arms: static alone when there are no teacher vectors, else all three."""
-    times = np.load(materials.world.folder / "time_s.npy", allow_pickle=False)
+    times = materials.split.train[Columns.TIME_S].to_numpy()
     share = settings.comparison.opted_in_share
     everybody = np.arange(materials.pool.num_users)
     opted_in = earliest_active(times, materials.pool.offsets, share)

@@ -4,8 +4,6 @@ Every user becomes one device; device ids are the user indices of the interactio
 the folder is drawn in `clients.shard`. The folder appears whole or not at all.
 """
 
-import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clients.shard import WORLD_FORMAT, WorldManifest
-from models.errors import DataError
-from models.files import replace_folder
+from clients.shard import WorldManifest, column
 from models.histories import NO_PRIVATE_TEXT, Histories
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split
 from simulation.world.devices import WorldSettings, tiers_of
+from simulation.world.folder import replacing_world
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +26,17 @@ class World:
     Attributes:
         folder: where it lies.
         manifest: counts and tiers.
-        tier: (U,) tier of each device.
         private_texts: (M,) all private texts, in order of `private_row`.
     """
 
     folder: Path
     manifest: WorldManifest
-    tier: NDArray[np.int8]
     private_texts: list[str]
+
+    @property
+    def tier(self) -> NDArray[np.int8]:
+        """(U,) tier of each device."""
+        return column(self.folder, "tier")
 
 
 def build_world(split: Split, settings: WorldSettings, seed: int, folder: Path) -> World:
@@ -57,12 +57,16 @@ def build_world(split: Split, settings: WorldSettings, seed: int, folder: Path) 
         interactions.num_users,
         interactions.num_items,
         tuple(kind.name for kind in settings.tiers),
+        events="stored",
+        seed=seed,
     )
     written = split.train[Columns.PRIVATE_TEXT].ne("")
     texts = split.train.loc[written, Columns.PRIVATE_TEXT].tolist()
     columns = _columns(split, written, texts) | {"tier": tier}
-    _replace_world(folder, manifest, columns)
-    return World(folder, manifest, tier, texts)
+    with replacing_world(folder, manifest) as staging:
+        for name, values in columns.items():
+            np.save(staging / f"{name}.npy", values, allow_pickle=False)
+    return World(folder, manifest, texts)
 
 
 def pooled_histories(split: Split) -> Histories:
@@ -93,22 +97,3 @@ def _columns(split: Split, written: pd.Series, texts: list[str]) -> dict[str, ND
         "private_text": np.frombuffer(b"".join(encoded), dtype=np.uint8),
         "private_text_offsets": np.concatenate([[0], ends]).astype(np.int64),
     }
-
-
-def _replace_world(folder: Path, manifest: WorldManifest, columns: dict[str, NDArray]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-        staging = Path(name) / folder.name
-        staging.mkdir()
-        for column, values in columns.items():
-            np.save(staging / f"{column}.npy", values, allow_pickle=False)
-        content = {
-            "format": WORLD_FORMAT,
-            "num_devices": manifest.num_devices,
-            "num_items": manifest.num_items,
-            "tiers": list(manifest.tiers),
-        }
-        (staging / "manifest.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-        if folder.exists() and not (folder / "manifest.json").is_file():
-            raise DataError(f"{folder} exists and is no world: name another folder")
-        replace_folder(staging, folder)

@@ -7,13 +7,15 @@ from models.metrics import METRICS, PROTOCOLS
 from models.ranker import Ranker
 from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TinyWorld
 
+EVERYBODY = np.empty(0, dtype=np.int64)
+
 
 @pytest.mark.parametrize("block_bytes", [1, 6 * 4 * NUM_ITEMS, 10**6])
 def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld, block_bytes: int):
     shard = tiny.shard()
     flat = tiny.layout.flatten(tiny.parameters()).numpy()
-    reply = evaluate_devices(shard, EvalTask(flat, 0, block_bytes), RECOMMENDER, SEED)
-    held_out = shard.events.held_out(np.arange(NUM_DEVICES))
+    reply = evaluate_devices(shard, EvalTask(flat, EVERYBODY, 0, block_bytes), RECOMMENDER, SEED)
+    held_out = np.asarray(shard.events.held_out)
     users = np.flatnonzero(held_out >= 0)
     seen = shard.events.histories.seen(users, NUM_ITEMS)
     scores = score_devices(shard, users, flat, RECOMMENDER)
@@ -29,7 +31,7 @@ def test_sums_that_come_back_are_the_sums_of_each_users_metrics(tiny: TinyWorld,
 
 
 def test_nodes_change_nothing(tiny: TinyWorld):
-    task = EvalTask(tiny.layout.flatten(tiny.parameters()).numpy(), 0, 2000)
+    task = EvalTask(tiny.layout.flatten(tiny.parameters()).numpy(), EVERYBODY, 0, 2000)
     whole = evaluate_devices(tiny.shard(), task, RECOMMENDER, SEED)
     parts = [evaluate_devices(tiny.shard(k, 3), task, RECOMMENDER, SEED) for k in range(3)]
     total = parts[0] + parts[1] + parts[2]

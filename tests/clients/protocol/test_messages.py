@@ -72,8 +72,10 @@ def test_an_evaluation_survives_the_wire_and_adds_up_by_tier():
     back = EvalReply.from_record(sent.to_record())
     assert back == sent
     assert (back + back).total("full") == MetricSums({"hr@10": 10.0}, 24)
-    task = EvalTask.from_record(EvalTask(np.array([1.0], np.float32), 3, 8).to_record())
-    assert (task.parameters.tolist(), task.block_bytes) == ([1.0], 8)
+    sent = EvalTask(np.array([1.0], np.float32), np.array([4, 7]), 3, 8)
+    task = EvalTask.from_record(sent.to_record())
+    assert (task.parameters.tolist(), task.device_ids.tolist()) == ([1.0], [4, 7])
+    assert (task.round_number, task.block_bytes) == (3, 8)
 
 
 def test_personal_parameters_have_no_way_into_a_message():
