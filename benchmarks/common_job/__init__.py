@@ -1,0 +1,1 @@
+"""One small federated job, done by the product and by its peers, side by side."""
