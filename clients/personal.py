@@ -74,7 +74,9 @@ class PersonalStore:
     def stage(
         self, round_number: int, rows: NDArray[np.integer], values: NDArray[np.float32]
     ) -> None:
-        """Write what a round made of some devices; staged again, the later one counts.
+        """Write what a round made of some devices, beside what it has made of others.
+
+        Staged again, the later one counts.
 
         Args:
             round_number: counted from 1.
@@ -82,8 +84,12 @@ class PersonalStore:
             values: (n, dim) float32.
         """
         name = f"{round_number:08d}-{self.first:08d}.npz"
-        with write_whole(_folder(self.path) / name) as file:
-            ids = np.asarray(rows, dtype=np.int64) + self.first
+        path = _folder(self.path) / name
+        ids = np.asarray(rows, dtype=np.int64) + self.first
+        if path.is_file():
+            before_ids, before = _read(path)
+            ids, values = np.concatenate([before_ids, ids]), np.concatenate([before, values])
+        with write_whole(path) as file:
             np.savez(file, device_ids=ids, values=np.asarray(values, dtype=np.float32))
 
     def settle(self, last_round: int) -> None:
@@ -94,11 +100,7 @@ class PersonalStore:
                 self._take(path)
 
     def _take(self, path: Path) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as staged:
-                ids, values = staged["device_ids"], staged["values"]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path} is damaged ({error}): run anew, without --resume") from error
+        ids, values = _read(path)
         self.settled[ids - self.first] = values
         path.unlink()
 
@@ -117,6 +119,15 @@ def settle_all(path: Path, last_round: int, num_devices: int) -> None:
             staged.unlink()
         else:
             PersonalStore.open(path, first, num_devices)._take(staged)
+
+
+def _read(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Device ids and values of a staged file, in the order in which they were staged."""
+    try:
+        with np.load(path, allow_pickle=False) as staged:
+            return staged["device_ids"], staged["values"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error}): run anew, without --resume") from error
 
 
 def _folder(path: Path) -> Path:

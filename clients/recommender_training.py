@@ -29,6 +29,7 @@ from models.recommender import (
     item_vectors,
     parameter_layout,
     state_of_one_user,
+    trained_names,
 )
 from models.recommender_gradients import LocalCatalogue, gradients
 
@@ -72,7 +73,8 @@ def train_cohort(
             changed.append((rows, trained.personal.taste.numpy()))
             yield trained.updates
 
-    reply = sum_of_clipped(blocks(), task.training.clip_norm, layout.size)
+    names = trained_names(layout, task.training.trained)
+    reply = sum_of_clipped(blocks(), task.training.clip_norm, layout.only(names).size)
     if changed:
         rows, values = (np.concatenate(each) for each in zip(*changed, strict=True))
         shard.personal.stage(task.round_number, rows, values)
@@ -121,20 +123,20 @@ def train_devices(
     text = local.text(torch.from_numpy(shard.text))
     start = local.parameters(parameters)
     taste = torch.from_numpy(np.array(shard.taste[rows]))
-    names = tuple(parameters)
+    layout = parameter_layout(settings, *shard.text.shape)
+    names = trained_names(layout, training.trained)
     first = gradients(start, text, local, taste, names)
     moved = {name: grad.mul_(-training.rate) for name, grad in first.shared.items()}
     taste = taste - training.personal_rate * first.taste
     for _ in range(training.local_epochs - 1):
-        own = {name: start[name] + moved[name] for name in start}
+        own = start | {name: start[name] + moved[name] for name in names}
         step = gradients(own, text, local, taste, names)
         for name, grad in step.shared.items():
             if training.proximal:
                 grad.add_(moved[name], alpha=training.proximal)
             moved[name].add_(grad, alpha=-training.rate)
         taste = taste - training.personal_rate * step.taste
-    layout = parameter_layout(settings, *shard.text.shape)
-    return TrainedDevices(_updates(layout, local, moved, first.losses), Personal(taste))
+    return TrainedDevices(_updates(layout.only(names), local, moved, first.losses), Personal(taste))
 
 
 def _updates(layout: Layout, local: LocalCatalogue, moved: Shared, losses: Tensor) -> LocalUpdates:
@@ -172,6 +174,8 @@ def train_one_device(
     private = None if written is None else torch.from_numpy(written[begin:])
     text = torch.from_numpy(shard.text)
     negatives = _negatives(shard, np.array([row]), histories, task, seed)
+    layout = parameter_layout(settings, *shard.text.shape)
+    names = trained_names(layout, training.trained)
     own = {name: tensor.clone() for name, tensor in parameters.items()}
     taste = torch.from_numpy(np.array(shard.taste[row]))
     first_loss = torch.zeros(())
@@ -182,14 +186,14 @@ def train_one_device(
         if epoch == 0:
             first_loss = loss.detach()
         loss.backward()
-        for name, leaf in leaves.items():
+        for name in names:
+            leaf = leaves[name]
             step = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
             pull = training.proximal * (leaf.detach() - parameters[name])
             own[name] = leaf.detach() - training.rate * (step + pull)
         if taste.grad is not None:
             taste = taste.detach() - training.personal_rate * taste.grad
-    layout = parameter_layout(settings, *shard.text.shape)
-    update = layout.flatten(own) - layout.flatten(parameters)
+    update = layout.only(names).flatten({name: own[name] - parameters[name] for name in names})
     updates = LocalUpdates(
         first_loss.reshape(1), update.norm().reshape(1), lambda weights: weights[0] * update
     )

@@ -11,7 +11,7 @@ what is clipped, summed and aggregated. The `Layout` says which stretch of it is
 Names are sorted, so two sides that hold the same tensors hold the same layout.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
@@ -36,6 +36,28 @@ class Layout:
     def size(self) -> int:
         """P, how many numbers the flat vector has."""
         return sum(prod(shape) for shape in self.shapes)
+
+    def only(self, names: Collection[str]) -> "Layout":
+        """The layout of some of the tensors alone."""
+        kept = [(n, shape) for n, shape in zip(self.names, self.shapes, strict=True) if n in names]
+        return Layout(tuple(n for n, _ in kept), tuple(shape for _, shape in kept))
+
+    def stretches(self, names: Collection[str]) -> tuple[tuple[int, int], ...]:
+        """Where some of the tensors lie, (first, end) each, in order; neighbours are joined.
+
+        >>> Layout(("a", "b", "c"), ((2,), (3,), (4,))).stretches(["a", "b"])
+        ((0, 5),)
+        """
+        found: list[tuple[int, int]] = []
+        end = 0
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            first, end = end, end + prod(shape)
+            if name not in names:
+                continue
+            if found and found[-1][1] == first:
+                first = found.pop()[0]
+            found.append((first, end))
+        return tuple(found)
 
     def zeros(self) -> dict[str, Tensor]:
         """Named tensors of zeros, float32."""

@@ -29,7 +29,11 @@ class Ranker:
     @classmethod
     def of(cls, parameters: Mapping[str, Array], text: Array) -> "Ranker":
         """Work out the item vectors from text vectors (N, text_dim), once."""
-        items = text @ parameters["text_projection"] + parameters["id_residual"]
+        projection = parameters["text_projection"]
+        if "low_rank_in" in parameters:
+            low_rank = parameters["low_rank_in"] @ parameters["low_rank_out"]
+            projection = projection + _gate(parameters, 0) * low_rank
+        items = text @ projection + parameters["id_residual"]
         return cls(parameters, items.astype(np.float32))
 
     @property
@@ -62,7 +66,14 @@ class Ranker:
         pooled = weights.T @ events  # (H, dim)
         mixed = np.einsum("hd,hde->e", pooled, self.parameters["head_mix"])
         state: Array = (taste + mixed).astype(np.float32)
-        return state
+        return self._adapted(state)
+
+    def _adapted(self, state: Array) -> Array:
+        if "adapter_in" not in self.parameters:
+            return state
+        hidden = np.maximum(state @ self.parameters["adapter_in"], 0.0)
+        adapter: Array = hidden @ self.parameters["adapter_out"]
+        return (state + _gate(self.parameters, 1) * adapter).astype(np.float32)
 
     def scores(self, state: Array) -> Array:
         """Scores (N,) of the whole catalogue."""
@@ -77,3 +88,10 @@ class Ranker:
         count = min(count, len(scores) - len(np.unique(seen)))
         best = np.argpartition(-scores, count - 1)[:count] if count else np.empty(0, np.int64)
         return best[np.argsort(-scores[best], kind="stable")]
+
+
+def _gate(parameters: Mapping[str, Array], part: int) -> float:
+    """How much of the low rank (0) or the adapter (1) is taken; 1 without gates."""
+    if "gate" not in parameters:
+        return 1.0
+    return float(2.0 / (1.0 + np.exp(-parameters["gate"][part])))

@@ -6,6 +6,12 @@
     user state     u_t = taste + sum over heads of ( sum_j w_hj h_j ) @ head_mix_h
     score          s_i = scale * u_t . x_i + item_bias_i
 
+Two parts may be added, so that a phone can learn and send less than the whole [2]:
+
+    low rank       text_projection + g_1 * low_rank_in @ low_rank_out
+    adapter        u_t + g_2 * relu(u_t @ adapter_in) @ adapter_out
+    gates          g = 2 sigmoid(gate), if there are any, else 1; all begin as if not there
+
 An item nobody rated still has its text, so cold items fall back on it: `id_residual` starts at 0.
 The user state comes from the last `max_history` events; attention pooling with a learned decay was
 measured against a GRU cell (equal quality, the GRU is slower; docs/experiments.md). The loss is the
@@ -20,6 +26,9 @@ users share it) or B (each device trains its own copy). `state_of_one_user` is t
 user and one moment at a time, and a test holds the block to it.
 
 [1] S. Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
+[2] Y. Mao et al., "UniPELT: A Unified Framework for Parameter-Efficient Language Model Tuning",
+    ACL 2022; E. Hu et al., "LoRA", ICLR 2022; N. Houlsby et al., "Parameter-Efficient Transfer
+    Learning for NLP", ICML 2019.
 """
 
 import math
@@ -30,6 +39,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from models.errors import SettingsError
 from models.parameters import Layout
 from models.seeds import integer_seed
 
@@ -48,6 +58,9 @@ class RecommenderSettings(BaseModel):
     dim: int = Field(ge=2, le=512, description="size of item and user vectors")
     num_heads: int = Field(ge=1, le=8, description="attention heads that pool the history")
     max_history: int = Field(ge=1, le=512, description="how many recent events a phone looks at")
+    low_rank: int = Field(ge=0, le=64, description="rank added to the text projection; 0 is none")
+    adapter: int = Field(ge=0, le=512, description="width of an adapter on the user; 0 is none")
+    gated: bool = Field(description="whether the two have gates, to be mixed by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +106,45 @@ def parameter_layout(settings: RecommenderSettings, num_items: int, text_dim: in
         "head_mix": (heads, dim, dim),
         "scale": (1,),
     }
+    if settings.low_rank:
+        rank = settings.low_rank
+        shapes |= {"low_rank_in": (text_dim, rank), "low_rank_out": (rank, dim)}
+    if settings.adapter:
+        shapes |= {"adapter_in": (dim, settings.adapter), "adapter_out": (settings.adapter, dim)}
+    if settings.gated:
+        shapes["gate"] = (2,)
     names = tuple(sorted(shapes))
     return Layout(names, tuple(shapes[name] for name in names))
+
+
+HEAD = ("attention_content", "attention_recency", "head_mix", "scale")
+LOW_RANK = ("low_rank_in", "low_rank_out")
+ADAPTER = ("adapter_in", "adapter_out")
+PARTS: dict[str, tuple[str, ...]] = {
+    "head": HEAD,
+    "head+bias": (*HEAD, "item_bias"),
+    "low-rank": LOW_RANK,
+    "adapter": ADAPTER,
+    "gated-mix": (*LOW_RANK, *ADAPTER, "gate"),
+}
+"""What a phone may update, by name of the setting; "all" is everything that there is."""
+
+
+def trained_names(layout: Layout, part: str) -> tuple[str, ...]:
+    """Names of the parameters that a phone updates under this setting, sorted.
+
+    Raises:
+        SettingsError: if the recommender does not have them.
+    """
+    wanted = layout.names if part == "all" else PARTS[part]
+    missing = sorted(set(wanted) - set(layout.names))
+    if missing:
+        raise SettingsError(
+            f"federation.training.trained is '{part}', and this recommender has no "
+            f"{', '.join(missing)}: set recommender.low_rank, recommender.adapter or "
+            "recommender.gated"
+        )
+    return tuple(sorted(wanted))
 
 
 def initial_parameters(
@@ -112,13 +162,43 @@ def initial_parameters(
     dim, heads, length = settings.dim, settings.num_heads, settings.max_history
     memory = HALF_LIFE_GROWTH ** torch.arange(heads, dtype=torch.float32)  # (H,)
     noise = 0.01 * torch.randn(heads, dim, dim, generator=rng)
-    zeros = parameter_layout(settings, num_items, text_dim).zeros()
-    return zeros | {
+    drawn = {
         "text_projection": torch.randn(text_dim, dim, generator=rng) / math.sqrt(text_dim),
         "attention_recency": -torch.arange(length, dtype=torch.float32)[:, None] / memory,
         "head_mix": torch.eye(dim).expand(heads, dim, dim) / heads + noise,
         "scale": torch.ones(1),
     }
+    # One side of a low rank or an adapter begins at 0, so that the whole does; the other must not.
+    for name, inputs in (("low_rank_in", text_dim), ("adapter_in", dim)):
+        width = settings.low_rank if name == "low_rank_in" else settings.adapter
+        if width:
+            drawn[name] = torch.randn(inputs, width, generator=rng) / math.sqrt(inputs)
+    return parameter_layout(settings, num_items, text_dim).zeros() | drawn
+
+
+def gates(parameters: Shared) -> tuple[Tensor | float, Tensor | float]:
+    """How much of the low rank and of the adapter is taken, each (G, 1, 1), or 1 without gates."""
+    if "gate" not in parameters:
+        return 1.0, 1.0
+    opened = 2.0 * parameters["gate"].sigmoid().unsqueeze(-1).unsqueeze(-1)  # (G, 2, 1, 1)
+    return opened[..., 0, :, :], opened[..., 1, :, :]
+
+
+def text_projection(parameters: Shared) -> Tensor:
+    """The text projection with its low rank, if there is one: (G, text_dim, dim)."""
+    whole = parameters["text_projection"]
+    if "low_rank_in" not in parameters:
+        return whole
+    low_rank = parameters["low_rank_in"] @ parameters["low_rank_out"]
+    return whole + gates(parameters)[0] * low_rank
+
+
+def adapted(parameters: Shared, states: Tensor) -> Tensor:
+    """User states (B, T, dim) behind the adapter, if there is one."""
+    if "adapter_in" not in parameters:
+        return states
+    hidden = (states @ parameters["adapter_in"]).relu()
+    return states + gates(parameters)[1] * (hidden @ parameters["adapter_out"])
 
 
 def share(parameters: Shared) -> Shared:
@@ -136,7 +216,7 @@ def item_vectors(parameters: Shared, text: Tensor) -> Tensor:
     Returns:
         (G, N, dim).
     """
-    return text @ parameters["text_projection"] + parameters["id_residual"]
+    return text @ text_projection(parameters) + parameters["id_residual"]
 
 
 def event_vectors(parameters: Shared, items: Tensor, history: HistoryBlock) -> Tensor:
@@ -183,7 +263,8 @@ def user_states(parameters: Shared, items: Tensor, history: HistoryBlock, taste:
     logits = logits.masked_fill(~visible.unsqueeze(-1), torch.finfo(logits.dtype).min)
     weights = logits.softmax(dim=2).permute(0, 3, 1, 2)  # (B, H, t, j)
     pooled = weights @ events.unsqueeze(1)  # (B, H, T, dim)
-    return (pooled @ parameters["head_mix"]).sum(dim=1) + taste.unsqueeze(1)
+    states = (pooled @ parameters["head_mix"]).sum(dim=1) + taste.unsqueeze(1)
+    return adapted(parameters, states)
 
 
 def score(parameters: Shared, states: Tensor, items: Tensor) -> Tensor:
@@ -282,4 +363,4 @@ def state_of_one_user(
         content = vectors @ parameters["attention_content"][:, head]
         weights = torch.softmax(content + parameters["attention_recency"][ages, head], dim=0)
         state = state + (weights @ vectors) @ parameters["head_mix"][head]
-    return state
+    return adapted(share(parameters), state.reshape(1, 1, -1))[0, 0]

@@ -20,7 +20,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.recommender import HistoryBlock, Shared, event_vectors, item_vectors
+from models.recommender import (
+    LOW_RANK,
+    HistoryBlock,
+    Shared,
+    adapted,
+    event_vectors,
+    gates,
+    item_vectors,
+)
 
 ITEM_TABLES = ("id_residual", "item_bias")
 """Shared parameters with one row per item of the catalogue."""
@@ -145,13 +153,16 @@ def gradients(
     events = event_vectors(parameters, items, history)  # (B, T, dim)
     weights = _attention(parameters, events, history)  # (B, H, t, j)
     pooled = weights @ events.unsqueeze(1)  # (B, H, T, dim)
-    states = (pooled @ parameters["head_mix"]).sum(dim=1) + taste.unsqueeze(1)
-    wants_items = bool({"id_residual", "text_projection"} & set(trained))
+    plain = (pooled @ parameters["head_mix"]).sum(dim=1) + taste.unsqueeze(1)
+    states = adapted(parameters, plain)
+    wants_items = bool({"id_residual", "text_projection", *LOW_RANK} & set(trained))
     step = _softmax if local.negatives is None else _sampled_softmax
     losses, d_states, d_items, d_bias, d_scale = step(
         parameters, states, items, local, wants_items=wants_items
     )
     grads: Shared = {"item_bias": d_bias, "scale": d_scale}
+    if "adapter_in" in parameters:
+        d_states = _adapter_back(parameters, plain, d_states, grads)
     grads["head_mix"] = pooled.mT @ d_states.unsqueeze(1)
     d_events = _attention_back(parameters, events, weights, d_states, grads)
     if wants_items:
@@ -159,6 +170,10 @@ def gradients(
         grads["id_residual"] = d_items
     if "text_projection" in trained:
         grads["text_projection"] = text.mT @ d_items
+    if set(LOW_RANK) & set(trained):
+        _low_rank_back(parameters, text, d_items, grads)
+    if "gate" in trained:
+        _gates_back(parameters, grads)
     if "private_projection" in trained:
         private = history.private
         shape = (len(taste), text.shape[2], taste.shape[1])
@@ -194,6 +209,40 @@ def _attention_back(
     grads["attention_content"] = events.mT @ d_content
     grads["attention_recency"] = _by_age(d_logits, parameters["attention_recency"].shape[1])
     return d_events + d_content @ parameters["attention_content"].mT
+
+
+def _adapter_back(parameters: Shared, plain: Tensor, d_states: Tensor, grads: Shared) -> Tensor:
+    """From behind the adapter to before it; writes its gradients, and that of its gate."""
+    gate = gates(parameters)[1]
+    before = plain @ parameters["adapter_in"]  # (B, T, width)
+    hidden = before.relu()
+    d_out = gate * d_states
+    grads["adapter_out"] = hidden.mT @ d_out
+    d_before = (d_out @ parameters["adapter_out"].mT).mul_(before > 0)
+    grads["adapter_in"] = plain.mT @ d_before
+    grads["gate of the adapter"] = (d_states * (hidden @ parameters["adapter_out"])).sum(dim=(1, 2))
+    return d_states + d_before @ parameters["adapter_in"].mT
+
+
+def _low_rank_back(parameters: Shared, text: Tensor, d_items: Tensor, grads: Shared) -> None:
+    """Gradients of the low rank without that of the whole projection, which would be the dear one.
+
+    Writes them, and that of its gate.
+    """
+    gate, out = gates(parameters)[0], parameters["low_rank_out"]
+    inner = (text @ parameters["low_rank_in"]).mT @ d_items  # (B, rank, dim)
+    grads["low_rank_out"] = gate * inner
+    grads["low_rank_in"] = gate * (text.mT @ (d_items @ out.mT))
+    grads["gate of the low rank"] = (inner * out).sum(dim=(1, 2))
+
+
+def _gates_back(parameters: Shared, grads: Shared) -> None:
+    """From how much is taken of each part to the gates (B, 2); a part that is not there gets 0."""
+    opened = parameters["gate"].sigmoid()
+    nothing = torch.zeros(len(grads["scale"]))
+    parts = ("gate of the low rank", "gate of the adapter")
+    each = torch.stack([grads.get(part, nothing) for part in parts], dim=1)
+    grads["gate"] = each * 2.0 * opened * (1.0 - opened)
 
 
 def _by_age(d_logits: Tensor, max_age: int) -> Tensor:

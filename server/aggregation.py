@@ -7,10 +7,12 @@ user-level privacy needs later. The server treats -d as a gradient [1]:
     FedAdam   m <- beta1 m + (1 - beta1) d
               v <- beta2 v + (1 - beta2) d^2
               x <- x + rate * m / (sqrt(v) + tau)
+    FedYogi   the same with v <- v - (1 - beta2) d^2 sign(v - d^2)
 
 A server optimizer is a value (two functions), not a class to inherit from. State is float64.
 
 [1] S. Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
+[2] J. Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022.
 """
 
 from collections.abc import Callable
@@ -58,11 +60,20 @@ class ServerOptimizer:
     step: Callable[[ServerState, Vector], ServerState]
 
 
+def staleness_weight(staleness: int) -> float:
+    """What an update weighs whose device began some steps ago: 1 / sqrt(1 + steps) [2].
+
+    >>> [round(staleness_weight(steps), 3) for steps in (0, 1, 3)]
+    [1.0, 0.707, 0.5]
+    """
+    return float(1.0 / np.sqrt(1.0 + staleness))
+
+
 def server_optimizer(settings: ServerOptimizerSettings) -> ServerOptimizer:
     """The optimizer that the settings name."""
     if settings.name == "fedavg":
         return _fedavg(settings.rate)
-    return _fedadam(settings)
+    return _adaptive(settings)
 
 
 def _fedavg(rate: float) -> ServerOptimizer:
@@ -80,7 +91,8 @@ def _fedavg(rate: float) -> ServerOptimizer:
     return ServerOptimizer(start, step)
 
 
-def _fedadam(settings: ServerOptimizerSettings) -> ServerOptimizer:
+def _adaptive(settings: ServerOptimizerSettings) -> ServerOptimizer:
+    """FedAdam and FedYogi."""
     beta1, beta2, tau = settings.beta1, settings.beta2, settings.tau
 
     def start(initial: NDArray[np.float32]) -> ServerState:
@@ -90,7 +102,12 @@ def _fedadam(settings: ServerOptimizerSettings) -> ServerOptimizer:
 
     def step(state: ServerState, update: Vector) -> ServerState:
         momentum = beta1 * state.momentum + (1.0 - beta1) * update
-        variance = beta2 * state.variance + (1.0 - beta2) * update**2
+        square = update**2
+        if settings.name == "fedyogi":
+            change = (1.0 - beta2) * square * np.sign(state.variance - square)
+            variance = state.variance - change
+        else:
+            variance = beta2 * state.variance + (1.0 - beta2) * square
         moved = state.parameters + settings.rate * momentum / (np.sqrt(variance) + tau)
         return ServerState(moved, momentum, variance, state.round_number + 1)
 

@@ -1,15 +1,18 @@
 """Where a federated run stands, on disk: killed in any round, it goes on to the same parameters.
 
-    checkpoint.npz    rounds done, parameters, momentum, variance, the row of the last round
+    checkpoint.npz    rounds done, parameters, momentum, variance, the row of the last round,
+                      and what was sent to phones that are still at work
 
 Written after the server's step and before the evaluation of a round, whole or not at all. What the
 phones staged in that round counts from then on (`clients.personal`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.files import write_whole
@@ -24,11 +27,13 @@ class Checkpoint:
     Attributes:
         rounds_done: at least 1.
         state: of the server.
+        sent: rounds done -> parameters that phones fetched then and may still be at work on.
         row: of the last round, its evaluation still missing.
     """
 
     rounds_done: int
     state: ServerState
+    sent: Mapping[int, NDArray[np.float32]]
     row: RoundRow
 
     def write(self, folder: Path) -> None:
@@ -40,6 +45,8 @@ class Checkpoint:
                 parameters=self.state.parameters,
                 momentum=self.state.momentum,
                 variance=self.state.variance,
+                versions=np.array(sorted(self.sent)),
+                sent=np.stack([self.sent[version] for version in sorted(self.sent)]),
                 steps=np.asarray(self.state.round_number),
                 row=np.frombuffer(self.row.to_json().encode(), dtype=np.uint8),
             )
@@ -64,8 +71,10 @@ class Checkpoint:
                 state = ServerState(
                     saved["parameters"], saved["momentum"], saved["variance"], int(saved["steps"])
                 )
+                versions = saved["versions"].tolist()
+                sent = dict(zip(versions, saved["sent"], strict=True))
                 row = RoundRow.from_json(saved["row"].tobytes())
-                return cls(int(saved["rounds_done"]), state, row)
+                return cls(int(saved["rounds_done"]), state, sent, row)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is damaged ({error}): delete it and run anew, without --resume"

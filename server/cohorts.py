@@ -1,8 +1,11 @@
 """Who takes part in which round: a plan written before training, which the cloud plays back.
 
-    round   invited            outcome                            start_s   duration_s
-    1       12 40 77 310       reported late dropped reported     0         64.2
+    round   invited            outcome                            version   start_s   duration_s
+    1       12 40 77 310       reported late dropped reported     0 0 0 0   0         64.2
     2       ...
+
+`version` counts the rounds that were done when a device fetched the parameters: the round before
+its own in a synchronous run, an older one too where reports are buffered.
 
 The virtual clock of the simulator writes it (`simulation.world.timeline`); nothing in it depends on
 a gradient, so every engine and every number of nodes sees the same cohorts. `CohortSource` is the
@@ -36,6 +39,7 @@ class Cohort:
     Attributes:
         invited: (I,) int64 device ids that download the parameters, ascending.
         reported: (R,) int64 device ids that train and report, a subset of the invited.
+        version: (R,) rounds that were done when each of these fetched the parameters.
         num_late: invited devices whose report came when the round was over.
         num_dropped: invited devices that were interrupted.
         start_s: virtual time at which the round starts.
@@ -44,6 +48,7 @@ class Cohort:
 
     invited: NDArray[np.int64]
     reported: NDArray[np.int64]
+    version: NDArray[np.int64]
     num_late: int
     num_dropped: int
     start_s: float
@@ -66,6 +71,7 @@ class CohortPlan:
         offsets: (rounds + 1,) int64 into `invited`.
         invited: (I,) int64 device ids, ascending within a round.
         outcome: (I,) int8, an `Outcome` for each invited device.
+        version: (I,) int64 rounds that were done when each was invited.
         start_s: (rounds,) float64.
         duration_s: (rounds,) float64.
     """
@@ -73,6 +79,7 @@ class CohortPlan:
     offsets: NDArray[np.int64]
     invited: NDArray[np.int64]
     outcome: NDArray[np.int8]
+    version: NDArray[np.int64]
     start_s: NDArray[np.float64]
     duration_s: NDArray[np.float64]
 
@@ -91,9 +98,11 @@ class CohortPlan:
             raise DataError(f"round {round_number} is outside the plan, 1 .. {self.num_rounds}")
         inside = slice(self.offsets[round_number - 1], self.offsets[round_number])
         invited, outcome = self.invited[inside], self.outcome[inside]
+        reported = outcome == Outcome.REPORTED
         return Cohort(
             invited,
-            invited[outcome == Outcome.REPORTED],
+            invited[reported],
+            self.version[inside][reported],
             int((outcome == Outcome.LATE).sum()),
             int((outcome == Outcome.DROPPED).sum()),
             float(self.start_s[round_number - 1]),
@@ -108,6 +117,7 @@ class CohortPlan:
                 offsets=self.offsets,
                 invited=self.invited,
                 outcome=self.outcome,
+                version=self.version,
                 start_s=self.start_s,
                 duration_s=self.duration_s,
             )

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clients.protocol.messages import LocalTraining
 from models.errors import DataError, SettingsError
@@ -27,7 +29,7 @@ class ServerOptimizerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["fedavg", "fedadam"] = Field(description="the server's optimizer")
+    name: Literal["fedavg", "fedadam", "fedyogi"] = Field(description="the server's optimizer")
     rate: float = Field(gt=0, le=10, description="server rate (eta in Reddi et al.)")
     beta1: float = Field(ge=0, lt=1, description="decay of the first moment (fedadam)")
     beta2: float = Field(ge=0, lt=1, description="decay of the second moment (fedadam)")
@@ -51,6 +53,25 @@ class Schedule(BaseModel):
     deadline_s: float = Field(gt=0, description="longest round; what comes later is not used")
     pause_s: float = Field(ge=0, description="from the end of a round to the next")
     retry_s: float = Field(gt=0, description="wait when too few phones are available")
+    mode: Literal["synchronous", "buffered"] = Field(
+        description="rounds that wait for their phones, or steps whenever enough have reported"
+    )
+    concurrency: int = Field(ge=0, description="buffered: phones at work at the same time")
+    look_every_s: float = Field(gt=0, description="buffered: how often the cloud invites phones")
+    max_staleness: int = Field(
+        ge=0, le=1000, description="buffered: steps after which a report is too old to be used"
+    )
+
+    @model_validator(mode="after")
+    def _concurrency(self) -> "Schedule":
+        if self.mode == "buffered" and self.concurrency < 1:
+            raise ValueError("mode is buffered: set concurrency to 1 or more")
+        return self
+
+    @property
+    def kept_versions(self) -> int:
+        """How many sets of parameters the cloud keeps for phones that are still at work."""
+        return self.max_staleness + 1 if self.mode == "buffered" else 1
 
 
 class Federation(BaseModel):
@@ -100,6 +121,7 @@ class ServerJob(BaseModel):
         seed: the run's seed.
         num_devices: the population.
         num_parameters: P.
+        trained: stretches (first, end) of the P numbers that phones update and send.
         federation: the settings of the run.
         plan: file of the cohort plan, absolute.
         initial: file of the initial parameters (P,), absolute.
@@ -111,10 +133,24 @@ class ServerJob(BaseModel):
     seed: int
     num_devices: int
     num_parameters: int
+    trained: tuple[tuple[int, int], ...]
     federation: Federation
     plan: Path
     initial: Path
     folder: Path
+
+    @property
+    def num_trained(self) -> int:
+        """How many numbers a phone sends."""
+        return sum(end - first for first, end in self.trained)
+
+    def whole(self, trained: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What was sent, (num_trained,), as an update of all P numbers: 0 elsewhere."""
+        update, place = np.zeros(self.num_parameters), 0
+        for first, end in self.trained:
+            update[first:end] = trained[place : place + end - first]
+            place += end - first
+        return update
 
     @classmethod
     def read(cls, run_folder: Path) -> "ServerJob":

@@ -16,8 +16,8 @@ which nobody's update arrives for `federation.patience` rounds in a row stops.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flwr.app import MessageType, RecordDict
@@ -28,11 +28,11 @@ from clients.protocol.messages import EvalReply, EvalTask, TrainReply, TrainTask
 from clients.protocol.partitions import partition_bounds
 from models.errors import EngineError
 from models.seeds import generator
-from server.aggregation import ServerState, server_optimizer
+from server.aggregation import ServerState, server_optimizer, staleness_weight
 from server.checkpoints import Checkpoint
 from server.cohorts import Cohort, CohortSource
 from server.history import History, RoundRow
-from server.nodes import Nodes
+from server.nodes import Answers, Nodes
 from server.settings import ServerJob
 
 
@@ -41,18 +41,24 @@ class TrainedRound:
     """What the nodes made of a round.
 
     Attributes:
-        replies: of the nodes that answered well, in order of partition.
+        replies: of the nodes that answered well, the oldest version first, in order of partition.
+        weights: what the sum of each weighs.
         num_lost: devices that were to report and whose node failed.
         faults: what went wrong, a line each.
     """
 
     replies: Sequence[TrainReply]
+    weights: Sequence[float]
     num_lost: int
     faults: tuple[str, ...]
 
-    def total(self, num_parameters: int) -> TrainReply:
-        """All replies added up."""
-        return sum(self.replies, start=TrainReply.nothing(num_parameters))
+    def total(self, num_trained: int) -> TrainReply:
+        """All replies added up, the updates by their weights."""
+        weighted = [
+            replace(reply, update_sum=weight * reply.update_sum)
+            for reply, weight in zip(self.replies, self.weights, strict=True)
+        ]
+        return sum(weighted, start=TrainReply.nothing(num_trained))
 
     @property
     def smallest_sum(self) -> int | None:
@@ -76,22 +82,24 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
     nodes = Nodes.find(grid, federation.num_nodes, federation.reply_timeout_s)
     optimizer = server_optimizer(federation.optimizer)
     state = optimizer.start(np.load(job.initial, allow_pickle=False))
-    done = 0
+    done, sent = 0, {0: state.as_sent()}
     if checkpoint is None:
         history.clear()
         history.append(_rehearse(nodes, job, state))
     else:
-        done, state = checkpoint.rounds_done, checkpoint.state
+        done, state, sent = checkpoint.rounds_done, checkpoint.state, dict(checkpoint.sent)
         history.keep(done)  # its row may be missing: the run was stopped while it evaluated
         if history.last_round() < done:
             history.append(_with_evaluation(checkpoint.row, nodes, job, state))
     for round_number in range(done + 1, federation.rounds + 1):
         started = time.perf_counter()
         cohort = cohorts.cohort(round_number)
-        trained = train_round(nodes, job, state, cohort, round_number)
-        reply = trained.total(job.num_parameters)
+        trained = train_round(nodes, job, sent, cohort, round_number)
+        reply = trained.total(job.num_trained)
         if reply.num_devices:
-            state = optimizer.step(state, reply.update_sum / reply.num_devices)
+            state = optimizer.step(state, job.whole(reply.update_sum / reply.num_devices))
+        sent[round_number] = state.as_sent()
+        sent.pop(round_number - federation.schedule.kept_versions, None)
         row = RoundRow.of(
             round_number,
             cohort,
@@ -101,7 +109,7 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
             faults=trained.faults,
             seconds=time.perf_counter() - started,
         )
-        Checkpoint(round_number, state, row).write(job.folder)
+        Checkpoint(round_number, state, sent, row).write(job.folder)
         history.append(_with_evaluation(row, nodes, job, state))
         _stop_if_nobody_reports(history, federation.patience)
     history.write_final(state.as_sent())
@@ -138,32 +146,66 @@ def _stop_if_nobody_reports(history: History, patience: int) -> None:
 
 
 def train_round(
-    nodes: Nodes, job: ServerJob, state: ServerState, cohort: Cohort, round_number: int
+    nodes: Nodes,
+    job: ServerJob,
+    sent: Mapping[int, NDArray[np.float32]],
+    cohort: Cohort,
+    round_number: int,
 ) -> TrainedRound:
-    """Let the cohort's reporting devices train."""
-    num_nodes = job.federation.num_nodes
-    tasks: dict[int, RecordDict] = {}
-    sizes: dict[int, int] = {}
+    """Let the cohort's reporting devices train, each from the parameters that it had fetched.
+
+    Args:
+        nodes: who holds what.
+        job: the cloud's side of the run.
+        sent: rounds done -> the parameters that phones fetched then.
+        cohort: the devices of the round.
+        round_number: counted from 1.
+    """
+    replies: list[TrainReply] = []
+    weights: list[float] = []
+    lost, faults = 0, tuple[str, ...]()
+    for version in np.unique(cohort.version):
+        mine = cohort.reported[cohort.version == version]
+        tasks = _tasks(job, sent[int(version)], mine, round_number)
+        answers = _ask(nodes, job, tasks, round_number, int(version))
+        replies += answers.by_partition.values()
+        weight = staleness_weight(round_number - 1 - int(version))
+        weights += [weight] * len(answers.by_partition)
+        lost += sum(len(tasks[node].device_ids) for node in set(tasks) - set(answers.by_partition))
+        faults += answers.faults
+    return TrainedRound(replies, weights, lost, faults)
+
+
+def _tasks(
+    job: ServerJob, parameters: NDArray[np.float32], devices: NDArray[np.int64], round_number: int
+) -> dict[int, TrainTask]:
+    """A task for each partition that holds some of these devices."""
+    tasks, num_nodes = {}, job.federation.num_nodes
     for partition in range(num_nodes):
         first, end = partition_bounds(job.num_devices, partition, num_nodes)
-        mine = cohort.reported[(cohort.reported >= first) & (cohort.reported < end)]
+        mine = devices[(devices >= first) & (devices < end)]
         if len(mine):
-            task = TrainTask(state.as_sent(), mine, round_number, job.federation.training)
-            tasks[partition], sizes[partition] = task.to_record(), len(mine)
+            tasks[partition] = TrainTask(parameters, mine, round_number, job.federation.training)
+    return tasks
 
+
+def _ask(
+    nodes: Nodes, job: ServerJob, tasks: Mapping[int, TrainTask], round_number: int, version: int
+) -> Answers[TrainReply]:
     def read(partition: int, content: RecordDict) -> TrainReply:
-        reply = TrainReply.from_record(content, job.num_parameters)
-        counted = reply.num_devices + reply.num_refused
-        if counted != sizes[partition]:
+        reply = TrainReply.from_record(content, job.num_trained)
+        counted, asked = reply.num_devices + reply.num_refused, len(tasks[partition].device_ids)
+        if counted != asked:
             raise EngineError(
-                f"{counted} devices are in its sum, {sizes[partition]} were asked: "
+                f"{counted} devices are in its sum, {asked} were asked: "
                 "it holds another world than the plan"
             )
         return reply
 
-    answers = nodes.ask(tasks, MessageType.TRAIN, str(round_number), read)
-    lost = sum(size for node, size in sizes.items() if node not in answers.by_partition)
-    return TrainedRound(tuple(answers.by_partition.values()), lost, answers.faults)
+    records = {partition: task.to_record() for partition, task in tasks.items()}
+    # An answer to an older version's question must not be taken for one to this.
+    group = str(round_number) if version == round_number - 1 else f"{round_number}-{version}"
+    return nodes.ask(records, MessageType.TRAIN, group, read)
 
 
 def evaluate_round(

@@ -26,15 +26,18 @@ from simulation.data.interactions import Columns
 from simulation.data.splits import Split, SplitSettings, split
 from simulation.world.availability import HabitSettings, TimeZone
 from simulation.world.build import build_world
+from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.devices import ReferenceTimes, Tier, WorldSettings
 from simulation.world.network import LinkSettings, NetworkSettings
-from simulation.world.timeline import RoundCost, Timeline, plan_cohorts
+from simulation.world.timeline import RoundCost, Timeline
 from tests.simulation.data.made_up import interactions
 
 NUM_DEVICES, NUM_ITEMS, TEXT_DIM = 40, 60, 12
 SEED = 7
 
-RECOMMENDER = RecommenderSettings(dim=8, num_heads=2, max_history=6)
+RECOMMENDER = RecommenderSettings(
+    dim=8, num_heads=2, max_history=6, low_rank=0, adapter=0, gated=False
+)
 
 
 def tier(name: str, share: float, speed: float, dropout: float, mbit_per_s: float) -> Tier:
@@ -80,7 +83,17 @@ TIERS = WorldSettings(
     joules_per_mb=1,
     tiers=(tier("low", 0.4, 0.1, 0.3, 5), tier("high", 0.6, 1.0, 0.0, 50)),
 )
-SCHEDULE = Schedule(start_s=0, over_selection=1, deadline_s=60, pause_s=0, retry_s=60)
+SCHEDULE = Schedule(
+    start_s=0,
+    over_selection=1,
+    deadline_s=60,
+    pause_s=0,
+    retry_s=60,
+    mode="synchronous",
+    concurrency=0,
+    look_every_s=1,
+    max_staleness=3,
+)
 
 
 def local_training(**changes: float) -> LocalTraining:
@@ -91,6 +104,7 @@ def local_training(**changes: float) -> LocalTraining:
         "personal_rate": 0.1,
         "clip_norm": 0.5,
         "num_negatives": 0,
+        "trained": "all",
         "proximal": 0.0,
         "block_bytes": 7 * 4 * (NUM_ITEMS * 6 + NUM_ITEMS * 8),
     }
@@ -111,6 +125,13 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
         training=local_training(),
     )
+
+
+def buffered(num_nodes: int = 1, rounds: int = 6) -> Federation:
+    """A buffered run: 12 phones at work, a step at every 5 reports."""
+    schedule = SCHEDULE.model_copy(update={"mode": "buffered", "concurrency": 12})
+    changes = {"schedule": schedule, "cohort_size": 5}
+    return federation(num_nodes, rounds, "fedavg").model_copy(update=changes)
 
 
 def made_up_split() -> Split:
@@ -204,6 +225,7 @@ class TinyWorld:
             seed=SEED,
             num_devices=NUM_DEVICES,
             num_parameters=self.layout.size,
+            trained=((0, self.layout.size),),
             federation=settings,
             plan=folder / "cohorts.npz",
             initial=folder / "initial.npy",

@@ -80,6 +80,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
         personal_rate=0.0,
         clip_norm=100.0,
         num_negatives=0,
+        trained="all",
         proximal=0.0,
         block_bytes=block_bytes(),
     )
@@ -91,7 +92,17 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
         evaluate_devices=0,
         patience=1,
         reply_timeout_s=600,
-        schedule=Schedule(start_s=0, over_selection=1, deadline_s=60, pause_s=0, retry_s=60),
+        schedule=Schedule(
+            start_s=0,
+            over_selection=1,
+            deadline_s=60,
+            pause_s=0,
+            retry_s=60,
+            mode="synchronous",
+            concurrency=0,
+            look_every_s=1,
+            max_staleness=0,
+        ),
         optimizer=ServerOptimizerSettings(name="fedavg", rate=1.0, beta1=0, beta2=0, tau=1e-3),
         training=training,
     )
@@ -99,6 +110,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
         seed=0,
         num_devices=job.NUM_USERS,
         num_parameters=num_parameters,
+        trained=((0, num_parameters),),
         federation=federation,
         plan=folder / "none",
         initial=folder / "initial.npy",
@@ -114,6 +126,7 @@ def _plan() -> CohortPlan:
         outcome=np.full(len(invited), Outcome.REPORTED, np.int8),
         start_s=np.zeros(job.ROUNDS),
         duration_s=np.ones(job.ROUNDS),
+        version=np.repeat(np.arange(job.ROUNDS), job.COHORT_SIZE),
     )
 
 

@@ -13,6 +13,7 @@ cannot poison a sum.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -33,6 +34,9 @@ class LocalTraining(BaseModel):
     personal_rate: float = Field(ge=0, le=100, description="SGD rate of what stays on the phone")
     clip_norm: float = Field(gt=0, description="largest L2 norm of one device's whole update")
     num_negatives: int = Field(ge=0, description="sampled negatives; 0 is the whole catalogue")
+    trained: Literal["all", "head", "head+bias", "low-rank", "adapter", "gated-mix"] = Field(
+        description="what a phone may update, and sends: everything, or some of the parameters"
+    )
     proximal: float = Field(
         ge=0, description="FedProx's mu: pulls each step back to where the round began; 0 is FedAvg"
     )
@@ -87,7 +91,7 @@ class TrainReply:
     """Sums over the devices that trained; replies of several nodes add up.
 
     Attributes:
-        update_sum: (P,) float64, sum of the clipped updates (deltas).
+        update_sum: (P,) float64, sum of the clipped updates (deltas) of what is trained.
         num_devices: how many updates are in the sum.
         num_clipped: how many of them were longer than the clip norm.
         num_refused: devices whose update was not finite; they are not in the sum.

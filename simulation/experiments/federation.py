@@ -16,7 +16,7 @@ from clients.job import DEVICE_JOB_FILE, DeviceJob
 from clients.personal import PersonalStore, settle_all
 from clients.shard import DeviceShard
 from models.files import write_text, write_whole
-from models.recommender import Shared, parameter_layout
+from models.recommender import Shared, parameter_layout, trained_names
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
@@ -27,7 +27,8 @@ from simulation.engines.names import EngineName
 from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
-from simulation.world.timeline import RoundCost, Timeline, plan_cohorts
+from simulation.world.cohort_plans import plan_cohorts
+from simulation.world.timeline import RoundCost, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,12 @@ def prepare_arm(
     federation, num_devices = _settled(settings.federation), materials.world.manifest.num_devices
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
     train_s = settings.world.reference.step_s * federation.training.local_epochs
-    num_bytes = layout.size * BYTES_PER_PARAMETER
-    cost = RoundCost(bytes_down=num_bytes, bytes_up=num_bytes, train_s=train_s)
+    names = trained_names(layout, federation.training.trained)
+    cost = RoundCost(
+        bytes_down=layout.size * BYTES_PER_PARAMETER,
+        bytes_up=layout.only(names).size * BYTES_PER_PARAMETER,
+        train_s=train_s,
+    )
     timeline = Timeline(settings.world, num_devices, cost, settings.seed)
     plan_cohorts(timeline, federation).write(folder / "cohorts.npz")
     _save(folder / "initial.npy", layout.flatten(start).numpy())
@@ -113,6 +118,7 @@ def prepare_arm(
         seed=settings.seed,
         num_devices=num_devices,
         num_parameters=layout.size,
+        trained=layout.stretches(names),
         federation=federation,
         plan=folder / "cohorts.npz",
         initial=folder / "initial.npy",

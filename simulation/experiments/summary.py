@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models import intervals
 from models.metrics import PROTOCOLS
 from server.history import BYTES_PER_PARAMETER
+from server.settings import ServerJob
 from simulation.experiments.arms import (
     CARDS,
     CENTRAL,
@@ -174,20 +175,22 @@ class Summary:
                 rounds=None,
             )
         costs = self.outcome.costs
-        each_way = self._num_parameters() * BYTES_PER_PARAMETER if card.key != STATIC else 0
+        down, up = self._bytes_each_way() if card.key != STATIC else (0, 0)
         timed = costs.rank if card.key == FEDERATED_BLIND else costs.whole
         return tree.Cost(
             latency_p50_ms=timed.p50_ms,
             latency_p95_ms=timed.p95_ms,
             encoder_bundle_bytes=self.outcome.compression.bundle_bytes,
             device_package_bytes=costs.package.num_bytes,
-            bytes_down_per_device_round=each_way,
-            bytes_up_per_device_round=each_way,
-            rounds=self.settings.federation.rounds if each_way else 0,
+            bytes_down_per_device_round=down,
+            bytes_up_per_device_round=up,
+            rounds=self.settings.federation.rounds if down else 0,
         )
 
-    def _num_parameters(self) -> int:
-        return len(self.outcome.federated[FEDERATED].parameters)
+    def _bytes_each_way(self) -> tuple[int, int]:
+        """What one phone fetches and sends in a round."""
+        job = ServerJob.read(self.outcome.federated[FEDERATED].folder)
+        return job.num_parameters * BYTES_PER_PARAMETER, job.num_trained * BYTES_PER_PARAMETER
 
     def _contrast(self, a: str, b: str) -> tree.Contrast:
         found = self.outcome.bootstrap.difference(

@@ -33,7 +33,6 @@ from simulation.world.network import Network
 LONGEST_WAIT_S = 14 * 24 * HOUR_S
 """A server that finds too few phones for two weeks has asked for too many."""
 
-
 ASKED_AT_ONCE = 4096
 """Phones, at least: to ask a few costs as much as to ask some thousand."""
 
@@ -86,19 +85,28 @@ class Timeline:
         by_chance = uniforms(self.seed, "dropout", device_ids, round_number) < chance
         return by_chance | ~self._availability.available(device_ids, end_s)
 
-    def find(self, wanted: int, time_s: float, round_number: int) -> NDArray[np.int64]:
+    def find(
+        self,
+        wanted: int,
+        time_s: float,
+        round_number: int,
+        busy: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
         """Ask phones in a random order until enough are available; return them, ascending.
 
         Args:
             wanted: how many.
             time_s: when.
             round_number: part of the address of the order.
+            busy: ids that are not asked.
 
         Returns:
             (wanted,) ids, or fewer if all have been asked.
         """
         found: list[NDArray[np.int64]] = []
         for asked in self._in_random_order(max(wanted, ASKED_AT_ONCE), round_number):
+            if busy is not None:
+                asked = asked[~np.isin(asked, busy)]
             there = asked[self._availability.available(asked, time_s)]
             found.append(there[: wanted - sum(map(len, found))])
             if sum(map(len, found)) == wanted:
@@ -146,7 +154,7 @@ def _feistel(
     return np.asarray((left << half_bits) | right)
 
 
-def plan_cohorts(timeline: Timeline, federation: Federation) -> CohortPlan:
+def plan_synchronous(timeline: Timeline, federation: Federation) -> CohortPlan:
     """Plan all rounds of a synchronous run.
 
     Args:
@@ -154,10 +162,8 @@ def plan_cohorts(timeline: Timeline, federation: Federation) -> CohortPlan:
         federation: rounds, cohort size and schedule.
 
     Raises:
-        SettingsError: if the population is smaller than a cohort, or never has enough phones
-            available at once.
+        SettingsError: if the population never has enough phones available at once.
     """
-    federation.check_population(timeline.num_devices)
     schedule = federation.schedule
     wanted = min(
         int(np.ceil(federation.cohort_size * schedule.over_selection)), timeline.num_devices
@@ -177,6 +183,7 @@ def plan_cohorts(timeline: Timeline, federation: Federation) -> CohortPlan:
         offsets=offsets.astype(np.int64),
         invited=np.concatenate(invited),
         outcome=np.concatenate(outcomes),
+        version=np.repeat(np.arange(federation.rounds), np.diff(offsets)),
         start_s=np.asarray(starts),
         duration_s=np.asarray(durations),
     )

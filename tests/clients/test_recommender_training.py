@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clients.recommender_training import train_cohort, train_devices, train_one_device
-from tests.tiny_world import NUM_DEVICES, RECOMMENDER, SEED, TinyWorld
+from models.errors import SettingsError
+from models.recommender import parameter_layout, trained_names
+from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TEXT_DIM, TinyWorld
 
 
 @pytest.mark.parametrize("num_negatives", [0, 1, 9])
@@ -32,6 +36,38 @@ def test_updates_are_worth_comparing(tiny: TinyWorld):
     for name, moved in tiny.layout.unflatten(trained.updates.each().abs().sum(dim=0)).items():
         assert moved.max() > 1e-4, name
     assert (trained.personal.taste - torch.tensor(shard.taste[1:9])).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("trained", ["head", "head+bias", "low-rank", "adapter", "gated-mix"])
+def test_what_is_not_trained_is_neither_moved_nor_sent(tiny: TinyWorld, trained: str):
+    """The definition and the block agree on a part as on the whole, and send nothing else."""
+    shape = RECOMMENDER.model_copy(update={"low_rank": 2, "adapter": 3, "gated": True})
+    layout = parameter_layout(shape, NUM_ITEMS, TEXT_DIM)
+    rng = torch.Generator().manual_seed(5)
+    start = {
+        name: 0.3 * torch.randn(tensor.shape, generator=rng)
+        for name, tensor in layout.zeros().items()
+    }
+    names = trained_names(layout, trained)
+    shard, rows = tiny.shard(), np.arange(12)
+    task = replace(
+        tiny.task(rows.tolist(), trained=trained, clip_norm=1e6, proximal=0.2),
+        parameters=layout.flatten(start).numpy(),
+    )
+    together = train_devices(shard, rows, start, task, shape, SEED).updates.each()
+    assert together.shape == (12, layout.only(names).size)
+    for row in rows:
+        alone = train_one_device(shard, row, start, task, shape, SEED).updates.each()[0]
+        np.testing.assert_allclose(together[row], alone, atol=1e-5)
+    for name, moved in layout.only(names).unflatten(together.abs().sum(dim=0)).items():
+        assert moved.max() > 1e-5, name
+    reply = train_cohort(shard, task, shape, SEED)
+    np.testing.assert_allclose(reply.update_sum, together.double().sum(dim=0), atol=1e-5)
+
+
+def test_a_part_that_the_recommender_does_not_have_is_refused(tiny: TinyWorld):
+    with pytest.raises(SettingsError, match="has no adapter_in, adapter_out: set recommender"):
+        train_cohort(tiny.shard(), tiny.task([1], trained="adapter"), RECOMMENDER, SEED)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -73,7 +73,9 @@ def test_a_user_without_events_is_nothing_but_taste(tiny: TinyWorld):
 
 def test_the_loss_of_a_fresh_model_without_text_is_that_of_guessing():
     """All items alike: cross-entropy log(N), or log(1 + K) with K sampled negatives."""
-    settings = RecommenderSettings(dim=4, num_heads=1, max_history=5)
+    settings = RecommenderSettings(
+        dim=4, num_heads=1, max_history=5, low_rank=0, adapter=0, gated=False
+    )
     shared = share(initial_parameters(settings, NUM_ITEMS, TEXT_DIM, SEED))
     text = torch.zeros(NUM_ITEMS, TEXT_DIM)
     from models.histories import Histories

@@ -29,9 +29,17 @@ def block(lengths: list[int], *, private: bool, rng: torch.Generator) -> History
     return HistoryBlock(items, mask, targets, mask, texts if private else None)
 
 
-def of_each_device(count: int, rng: torch.Generator) -> Shared:
-    """Parameters, another set for every device."""
-    shape = RecommenderSettings(dim=DIM, num_heads=2, max_history=MAX_HISTORY)
+def of_each_device(count: int, rng: torch.Generator, parts: tuple[int, int, bool]) -> Shared:
+    """Parameters, another set for every device; parts are low rank, adapter and gates."""
+    low_rank, adapter, gated = parts
+    shape = RecommenderSettings(
+        dim=DIM,
+        num_heads=2,
+        max_history=MAX_HISTORY,
+        low_rank=low_rank,
+        adapter=adapter,
+        gated=gated,
+    )
     start = initial_parameters(shape, NUM_ITEMS, TEXT_DIM, 3)
     return {
         name: value + 0.3 * torch.randn(count, *value.shape, generator=rng)
@@ -57,13 +65,14 @@ def by_autograd(
     num_negatives=st.integers(0, 6),
     private=st.booleans(),
     shared=st.booleans(),
+    parts=st.tuples(st.sampled_from([0, 2]), st.sampled_from([0, 3]), st.booleans()),
     seed=st.integers(0, 10**6),
 )
-def test_they_are_those_of_the_definition(lengths, num_negatives, private, shared, seed):
+def test_they_are_those_of_the_definition(lengths, num_negatives, private, shared, parts, seed):
     rng = torch.Generator().manual_seed(seed)
     history = block(lengths, private=private, rng=rng)
     count = len(lengths)
-    own = of_each_device(count, rng)
+    own = of_each_device(count, rng, parts)
     if shared:
         own = {name: value[:1].expand_as(value) for name, value in own.items()}
     text = torch.randn(NUM_ITEMS, TEXT_DIM, generator=rng)
@@ -100,7 +109,7 @@ def each(own: Shared, row: int) -> Shared:
 def test_what_is_not_trained_costs_nothing():
     rng = torch.Generator().manual_seed(0)
     history = block([4, 2], private=True, rng=rng)
-    own = {name: value[0] for name, value in of_each_device(1, rng).items()}
+    own = {name: value[0] for name, value in of_each_device(1, rng, (0, 0, False)).items()}
     text, taste = torch.randn(NUM_ITEMS, TEXT_DIM, generator=rng), torch.zeros(2, DIM)
     local = LocalCatalogue.of(history, None, NUM_ITEMS)
     some = gradients(local.parameters(own), local.text(text), local, taste, ["head_mix", "scale"])

@@ -8,6 +8,7 @@ PLAN = CohortPlan(
     offsets=np.array([0, 2, 5]),
     invited=np.array([3, 9, 1, 2, 8]),
     outcome=np.array([0, 1, 0, 0, 2], dtype=np.int8),
+    version=np.array([0, 0, 1, 0, 1]),
     start_s=np.array([0.0, 4.5]),
     duration_s=np.array([4.5, 3.0]),
 )
@@ -17,6 +18,7 @@ def test_a_plan_is_played_back_as_it_was_written(tmp_path):
     PLAN.write(tmp_path / "cohorts.npz")
     cohort = CohortPlan.read(tmp_path / "cohorts.npz").cohort(2)
     assert (cohort.invited.tolist(), cohort.reported.tolist()) == ([1, 2, 8], [1, 2])
+    assert cohort.version.tolist() == [1, 0]
     assert (cohort.num_late, cohort.num_dropped) == (0, 1)
     assert (PLAN.cohort(1).num_late, PLAN.cohort(1).num_dropped) == (1, 0)
     assert (cohort.start_s, cohort.duration_s) == (4.5, 3.0)

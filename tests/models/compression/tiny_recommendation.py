@@ -16,7 +16,7 @@ from models.recommender import RecommenderSettings, initial_parameters
 from models.seeds import generator
 
 NUM_ITEMS, NUM_USERS, WIDTH = 14, 9, 10
-SHAPE = RecommenderSettings(dim=4, num_heads=2, max_history=5)
+SHAPE = RecommenderSettings(dim=4, num_heads=2, max_history=5, low_rank=0, adapter=0, gated=False)
 STUDENT = StudentSettings(
     embedding_size=12,
     hidden_size=16,

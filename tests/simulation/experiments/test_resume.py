@@ -16,7 +16,7 @@ from clients.personal import PersonalStore
 from server.checkpoints import Checkpoint
 from server.history import CHECKPOINT_FILE, History
 from simulation.experiments.federation import run_arm
-from tests.tiny_world import TinyWorld, build_tiny_world, federation
+from tests.tiny_world import TinyWorld, buffered, build_tiny_world, federation
 
 ROUNDS = 4
 
@@ -88,6 +88,21 @@ def test_resume_after_kill(
         np.testing.assert_array_equal(ours, theirs)
     assert end_of(killed)[2] == end_of(unbroken)[2]
     assert not (killed / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_resume_after_kill_of_a_buffered_run(tiny: TinyWorld, monkeypatch, number: int):
+    """Phones that were at work when it was killed go on from the parameters they had fetched."""
+    settings = buffered(2, rounds=8)
+    unbroken, killed = (tiny.prepare_run(name, settings) for name in ("unbroken", "killed"))
+    run_arm(unbroken, "inline")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "write", nth_call(number, Checkpoint.write, after=True))
+        with pytest.raises(KilledError):
+            run_arm(killed, "inline")
+    run_arm(killed, "inline")
+    for ours, theirs in zip(end_of(killed)[:2], end_of(unbroken)[:2], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_resume_after_kill_with_another_number_of_nodes(tiny: TinyWorld, monkeypatch):

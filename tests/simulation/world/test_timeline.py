@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from models.errors import SettingsError
 from server.cohorts import Outcome
 from server.settings import Federation
+from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.devices import WorldSettings, tiers_of
-from simulation.world.timeline import RoundCost, Timeline, plan_cohorts
+from simulation.world.timeline import RoundCost, Timeline
 from tests.tiny_world import ALWAYS, SCHEDULE, SEED, TIERS, federation
 
 POPULATION = 200
