@@ -30,6 +30,7 @@ def _open(run_folder: str, partition_id: int, num_partitions: int) -> tuple[Devi
         partition_id=partition_id,
         num_partitions=num_partitions,
         read_private_text=job.read_private_text,
+        taste_size=job.recommender.dim,
     )
     return job, shard
 

@@ -7,6 +7,7 @@ copy of the model, only what its steps change. A test holds the two to each othe
 padding devices changes nothing.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped
-from clients.protocol.messages import TrainReply, TrainTask
+from clients.privacy import clip_factors
+from clients.protocol.messages import LocalTraining, TrainReply, TrainTask
 from clients.shard import DeviceShard
 from models.histories import Histories
 from models.negatives import Negatives
@@ -43,10 +45,12 @@ class TrainedDevices:
     Attributes:
         updates: what may leave the phones, clipped and added up.
         personal: the devices' own parameters after training; they stay on the phone.
+        duals: (B, P) float32, FedDyn's, which stay there too; (B, 0) without it.
     """
 
     updates: LocalUpdates
     personal: Personal
+    duals: Tensor
 
 
 def train_cohort(
@@ -70,7 +74,8 @@ def train_cohort(
     def blocks() -> Iterator[LocalUpdates]:
         for rows in _blocks(shard, task, settings):
             trained = train_devices(shard, rows, parameters, task, settings, seed)
-            changed.append((rows, trained.personal.taste.numpy()))
+            kept = torch.cat([trained.personal.taste, trained.duals], dim=1)
+            changed.append((rows, kept.numpy()))
             yield trained.updates
 
     names = trained_names(layout, task.training.trained)
@@ -125,8 +130,10 @@ def train_devices(
     taste = torch.from_numpy(np.array(shard.taste[rows]))
     layout = parameter_layout(settings, *shard.text.shape)
     names = trained_names(layout, training.trained)
+    duals = _duals(shard, rows, layout.only(names), training)
     first = gradients(start, text, local, taste, names)
-    moved = {name: grad.mul_(-training.rate) for name, grad in first.shared.items()}
+    wanted = {name: first.shared[name] - duals.get(name, 0.0) for name in names}
+    moved = {name: grad.mul_(-training.rate) for name, grad in wanted.items()}
     taste = taste - training.personal_rate * first.taste
     for _ in range(training.local_epochs - 1):
         own = start | {name: start[name] + moved[name] for name in names}
@@ -134,9 +141,45 @@ def train_devices(
         for name, grad in step.shared.items():
             if training.proximal:
                 grad.add_(moved[name], alpha=training.proximal)
+            if training.dynamic:
+                grad.sub_(duals[name])
             moved[name].add_(grad, alpha=-training.rate)
         taste = taste - training.personal_rate * step.taste
-    return TrainedDevices(_updates(layout.only(names), local, moved, first.losses), Personal(taste))
+    updates = _updates(layout.only(names), local, moved, first.losses)
+    kept = _new_duals(duals, moved, updates, training, layout.only(names))
+    return TrainedDevices(updates, Personal(taste), kept)
+
+
+def _duals(
+    shard: DeviceShard, rows: NDArray[np.int64], layout: Layout, training: LocalTraining
+) -> Shared:
+    """What FedDyn keeps on each phone, by name; nothing without it."""
+    if not training.dynamic:
+        return {}
+    flat = torch.from_numpy(np.array(shard.duals[rows]))
+    sizes = [math.prod(shape) for shape in layout.shapes]
+    parts = flat.split(sizes, dim=1)
+    return {
+        name: part.reshape(len(rows), *shape)
+        for name, shape, part in zip(layout.names, layout.shapes, parts, strict=True)
+    }
+
+
+def _new_duals(
+    duals: Shared, moved: Shared, updates: LocalUpdates, training: LocalTraining, layout: Layout
+) -> Tensor:
+    """FedDyn [1]: g <- g - alpha * (update), the clipped one, as the cloud gets it; (B, P).
+
+    [1] D. Acar et al., "Federated Learning Based on Dynamic Regularization", ICLR 2021.
+    """
+    if not training.dynamic:
+        return torch.empty(len(updates.norms), 0)
+    factors = training.proximal * clip_factors(updates.norms, training.clip_norm)
+    new = {
+        name: duals[name] - factors.reshape(-1, *[1] * (tensor.ndim - 1)) * tensor
+        for name, tensor in moved.items()
+    }
+    return layout.flatten(new, batch_dims=1)
 
 
 def _updates(layout: Layout, local: LocalCatalogue, moved: Shared, losses: Tensor) -> LocalUpdates:
@@ -177,6 +220,7 @@ def train_one_device(
     layout = parameter_layout(settings, *shard.text.shape)
     names = trained_names(layout, training.trained)
     own = {name: tensor.clone() for name, tensor in parameters.items()}
+    duals = _duals(shard, np.array([row]), layout.only(names), training)
     taste = torch.from_numpy(np.array(shard.taste[row]))
     first_loss = torch.zeros(())
     for epoch in range(training.local_epochs):
@@ -190,14 +234,18 @@ def train_one_device(
             leaf = leaves[name]
             step = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
             pull = training.proximal * (leaf.detach() - parameters[name])
+            if training.dynamic:
+                pull = pull - duals[name][0]
             own[name] = leaf.detach() - training.rate * (step + pull)
         if taste.grad is not None:
             taste = taste.detach() - training.personal_rate * taste.grad
-    update = layout.only(names).flatten({name: own[name] - parameters[name] for name in names})
+    moved = {name: (own[name] - parameters[name]).unsqueeze(0) for name in names}
+    update = layout.only(names).flatten(moved, batch_dims=1)[0]
     updates = LocalUpdates(
         first_loss.reshape(1), update.norm().reshape(1), lambda weights: weights[0] * update
     )
-    return TrainedDevices(updates, Personal(taste.unsqueeze(0).detach()))
+    kept = _new_duals(duals, moved, updates, training, layout.only(names))
+    return TrainedDevices(updates, Personal(taste.unsqueeze(0).detach()), kept)
 
 
 def _loss_of_one(

@@ -172,7 +172,8 @@ class DeviceShard:
         tier: (B,) int8.
         manifest: the world it was cut from.
         text: (N, D) float32, text vectors of the catalogue as this phone's encoder made them.
-        personal: their personal parameters.
+        personal: their personal parameters: taste, and FedDyn's duals behind it if there are any.
+        taste_size: columns of the taste; None: all columns.
     """
 
     first_device: int
@@ -181,6 +182,7 @@ class DeviceShard:
     manifest: WorldManifest
     text: NDArray[np.float32]
     personal: PersonalStore
+    taste_size: int | None
 
     @property
     def num_devices(self) -> int:
@@ -189,8 +191,13 @@ class DeviceShard:
 
     @property
     def taste(self) -> NDArray[np.float32]:
-        """(B, dim) float32 personal parameters, as the last settled round left them."""
-        return self.personal.settled
+        """(B, dim) float32 personal vectors, as the last settled round left them."""
+        return self.personal.settled[:, : self.taste_size]
+
+    @property
+    def duals(self) -> NDArray[np.float32]:
+        """(B, P) float32, what FedDyn keeps on each phone; (B, 0) in a run without it."""
+        return self.personal.settled[:, self.taste.shape[1] :]
 
     @classmethod
     def open(
@@ -202,6 +209,7 @@ class DeviceShard:
         partition_id: int = 0,
         num_partitions: int = 1,
         read_private_text: bool = True,
+        taste_size: int | None = None,
     ) -> "DeviceShard":
         """Map a partition's columns.
 
@@ -212,6 +220,7 @@ class DeviceShard:
             partition_id: which partition, from 0.
             num_partitions: how many there are.
             read_private_text: whether the devices look at what was written privately.
+            taste_size: columns of the taste among the personal parameters; None: all of them.
 
         Raises:
             DataError: if a file is missing, or the partition does not exist.
@@ -226,6 +235,7 @@ class DeviceShard:
             manifest=manifest,
             text=np.array(column(phones, "item_text")),
             personal=PersonalStore.open(taste, first, end),
+            taste_size=taste_size,
         )
 
     def rows(self, device_ids: NDArray[np.integer]) -> NDArray[np.int64]:

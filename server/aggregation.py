@@ -8,11 +8,14 @@ user-level privacy needs later. The server treats -d as a gradient [1]:
               v <- beta2 v + (1 - beta2) d^2
               x <- x + rate * m / (sqrt(v) + tau)
     FedYogi   the same with v <- v - (1 - beta2) d^2 sign(v - d^2)
+    FedDyn    h <- h - alpha * share * d                                            [3]
+              x <- x + d - h / alpha      share: of all devices, those in the sum
 
 A server optimizer is a value (two functions), not a class to inherit from. State is float64.
 
 [1] S. Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
 [2] J. Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022.
+[3] D. Acar et al., "Federated Learning Based on Dynamic Regularization", ICLR 2021, algorithm 1.
 """
 
 from collections.abc import Callable
@@ -32,7 +35,7 @@ class ServerState:
 
     Attributes:
         parameters: (P,) float64.
-        momentum: (P,) float64, zero under FedAvg.
+        momentum: (P,) float64, zero under FedAvg; h under FedDyn.
         variance: (P,) float64, zero under FedAvg.
         round_number: rounds done.
     """
@@ -53,11 +56,11 @@ class ServerOptimizer:
 
     Attributes:
         start: initial parameters (P,) -> state.
-        step: state and mean update (P,) -> next state.
+        step: state, mean update (P,), and the share of all devices that is in it -> next state.
     """
 
     start: Callable[[NDArray[np.float32]], ServerState]
-    step: Callable[[ServerState, Vector], ServerState]
+    step: Callable[[ServerState, Vector, float], ServerState]
 
 
 def staleness_weight(staleness: int) -> float:
@@ -69,10 +72,17 @@ def staleness_weight(staleness: int) -> float:
     return float(1.0 / np.sqrt(1.0 + staleness))
 
 
-def server_optimizer(settings: ServerOptimizerSettings) -> ServerOptimizer:
-    """The optimizer that the settings name."""
+def server_optimizer(settings: ServerOptimizerSettings, proximal: float) -> ServerOptimizer:
+    """The optimizer that the settings name.
+
+    Args:
+        settings: its name and rates.
+        proximal: of the local training: FedDyn's alpha.
+    """
     if settings.name == "fedavg":
         return _fedavg(settings.rate)
+    if settings.name == "feddyn":
+        return _feddyn(proximal)
     return _adaptive(settings)
 
 
@@ -81,7 +91,7 @@ def _fedavg(rate: float) -> ServerOptimizer:
         zeros = np.zeros(len(initial))
         return ServerState(initial.astype(np.float64), zeros, zeros, 0)
 
-    def step(state: ServerState, update: Vector) -> ServerState:
+    def step(state: ServerState, update: Vector, share: float) -> ServerState:
         return replace(
             state,
             parameters=state.parameters + rate * update,
@@ -89,6 +99,15 @@ def _fedavg(rate: float) -> ServerOptimizer:
         )
 
     return ServerOptimizer(start, step)
+
+
+def _feddyn(alpha: float) -> ServerOptimizer:
+    def step(state: ServerState, update: Vector, share: float) -> ServerState:
+        dual = state.momentum - alpha * share * update
+        moved = state.parameters + update - dual / alpha
+        return replace(state, parameters=moved, momentum=dual, round_number=state.round_number + 1)
+
+    return ServerOptimizer(_fedavg(1.0).start, step)
 
 
 def _adaptive(settings: ServerOptimizerSettings) -> ServerOptimizer:
@@ -100,7 +119,7 @@ def _adaptive(settings: ServerOptimizerSettings) -> ServerOptimizer:
         variance = np.full(len(initial), tau**2)
         return ServerState(initial.astype(np.float64), np.zeros(len(initial)), variance, 0)
 
-    def step(state: ServerState, update: Vector) -> ServerState:
+    def step(state: ServerState, update: Vector, share: float) -> ServerState:
         momentum = beta1 * state.momentum + (1.0 - beta1) * update
         square = update**2
         if settings.name == "fedyogi":

@@ -29,7 +29,9 @@ class ServerOptimizerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["fedavg", "fedadam", "fedyogi"] = Field(description="the server's optimizer")
+    name: Literal["fedavg", "fedadam", "fedyogi", "feddyn"] = Field(
+        description="the server's optimizer"
+    )
     rate: float = Field(gt=0, le=10, description="server rate (eta in Reddi et al.)")
     beta1: float = Field(ge=0, lt=1, description="decay of the first moment (fedadam)")
     beta2: float = Field(ge=0, lt=1, description="decay of the second moment (fedadam)")
@@ -95,6 +97,21 @@ class Federation(BaseModel):
     schedule: Schedule
     optimizer: ServerOptimizerSettings
     training: LocalTraining
+
+    @model_validator(mode="after")
+    def _feddyn_is_two_halves(self) -> "Federation":
+        training, cloud = self.training, self.optimizer.name == "feddyn"
+        if training.dynamic != cloud:
+            raise ValueError(
+                f'optimizer.name is "{self.optimizer.name}" and training.dynamic is '
+                f"{str(training.dynamic).lower()}: FedDyn is both, feddyn and true"
+            )
+        if cloud and (training.proximal == 0 or training.num_negatives):
+            raise ValueError(
+                "FedDyn wants training.proximal above 0 (its alpha) and training.num_negatives = 0 "
+                "(the whole catalogue)"
+            )
+        return self
 
     def check_population(self, num_devices: int) -> None:
         """Refuse what this many devices cannot do, before any training.

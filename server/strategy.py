@@ -80,7 +80,7 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
     if history.is_whole():
         return history.read_final()
     nodes = Nodes.find(grid, federation.num_nodes, federation.reply_timeout_s)
-    optimizer = server_optimizer(federation.optimizer)
+    optimizer = server_optimizer(federation.optimizer, federation.training.proximal)
     state = optimizer.start(np.load(job.initial, allow_pickle=False))
     done, sent = 0, {0: state.as_sent()}
     if checkpoint is None:
@@ -97,7 +97,8 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
         trained = train_round(nodes, job, sent, cohort, round_number)
         reply = trained.total(job.num_trained)
         if reply.num_devices:
-            state = optimizer.step(state, job.whole(reply.update_sum / reply.num_devices))
+            update = job.whole(reply.update_sum / reply.num_devices)
+            state = optimizer.step(state, update, reply.num_devices / job.num_devices)
         sent[round_number] = state.as_sent()
         sent.pop(round_number - federation.schedule.kept_versions, None)
         row = RoundRow.of(

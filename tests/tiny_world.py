@@ -106,6 +106,7 @@ def local_training(**changes: float) -> LocalTraining:
         "num_negatives": 0,
         "trained": "all",
         "proximal": 0.0,
+        "dynamic": False,
         "block_bytes": 7 * 4 * (NUM_ITEMS * 6 + NUM_ITEMS * 8),
     }
     return LocalTraining(**(settings | changes))

@@ -82,6 +82,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
         num_negatives=0,
         trained="all",
         proximal=0.0,
+        dynamic=False,
         block_bytes=block_bytes(),
     )
     federation = Federation(

@@ -40,6 +40,9 @@ class LocalTraining(BaseModel):
     proximal: float = Field(
         ge=0, description="FedProx's mu: pulls each step back to where the round began; 0 is FedAvg"
     )
+    dynamic: bool = Field(
+        description="FedDyn: the phone remembers what it wanted, and its pull is not in vain"
+    )
     block_bytes: int = Field(
         ge=0, description="working set of devices trained at once; 0: as the machine's cache allows"
     )

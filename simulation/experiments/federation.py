@@ -52,6 +52,7 @@ class FederatedArm:
             self.job.phones,
             self.job.taste,
             read_private_text=self.job.read_private_text,
+            taste_size=self.job.recommender.dim,
         )
 
     def shared(self) -> Shared:
@@ -104,7 +105,9 @@ def prepare_arm(
     timeline = Timeline(settings.world, num_devices, cost, settings.seed)
     plan_cohorts(timeline, federation).write(folder / "cohorts.npz")
     _save(folder / "initial.npy", layout.flatten(start).numpy())
-    PersonalStore.create(folder / "taste.npy", num_devices, settings.recommender.dim)
+    duals = layout.only(names).size if federation.training.dynamic else 0
+    columns = settings.recommender.dim + duals
+    PersonalStore.create(folder / "taste.npy", num_devices, columns)
     device_job = DeviceJob(
         seed=settings.seed,
         world=run.world,

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clients.recommender_training import train_cohort, train_devices, train_one_device
+from clients.shard import DeviceShard
 from models.errors import SettingsError
 from models.recommender import parameter_layout, trained_names
 from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TEXT_DIM, TinyWorld
@@ -63,6 +64,30 @@ def test_what_is_not_trained_is_neither_moved_nor_sent(tiny: TinyWorld, trained:
         assert moved.max() > 1e-5, name
     reply = train_cohort(shard, task, shape, SEED)
     np.testing.assert_allclose(reply.update_sum, together.double().sum(dim=0), atol=1e-5)
+
+
+def test_feddyn_keeps_its_duals_on_the_phone(tiny: TinyWorld):
+    """Two rounds: the block follows the definition, and a dual is what was moved, clipped."""
+    path = tiny.folder / "with-duals.npy"
+    rng = np.random.default_rng(3)
+    kept = rng.normal(0, 0.01, (NUM_DEVICES, RECOMMENDER.dim + tiny.layout.size))
+    np.save(path, kept.astype(np.float32))
+    shard = DeviceShard.open(tiny.world, tiny.phones, path, taste_size=RECOMMENDER.dim)
+    rows = [3, 4, 9]
+    task = tiny.task(rows, dynamic=True, proximal=0.4, clip_norm=0.3)
+    start = tiny.parameters()
+    together = train_devices(shard, np.array(rows), start, task, RECOMMENDER, SEED)
+    for place, row in enumerate(rows):
+        alone = train_one_device(shard, row, start, task, RECOMMENDER, SEED)
+        update = alone.updates.each()[0]
+        np.testing.assert_allclose(together.updates.each()[place], update, atol=1e-5)
+        clipped = update * min(1.0, 0.3 / float(update.norm()))
+        dual = kept[row, RECOMMENDER.dim :] - 0.4 * clipped.numpy()
+        np.testing.assert_allclose(together.duals[place], dual, atol=1e-5)
+    train_cohort(shard, task, RECOMMENDER, SEED)
+    shard.personal.settle(1)
+    np.testing.assert_allclose(shard.duals[rows], together.duals, atol=1e-6)
+    assert shard.taste.shape == (NUM_DEVICES, RECOMMENDER.dim)
 
 
 def test_a_part_that_the_recommender_does_not_have_is_refused(tiny: TinyWorld):
