@@ -11,7 +11,7 @@ the message id are private to Flower, so both are set here and nowhere else.
 import copy
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,13 @@ SERVER_NODE_ID = 1
 FIRST_NODE_ID = 1000  # node ids are arbitrary numbers, as under Flower: not partition ids
 
 
+RunConfig = dict[str, bool | float | int | str]
+"""Scalars by name, as Flower wants them."""
+
+Asked = tuple[Message, Context]
+"""A message and the context of the node that it goes to."""
+
+
 class InlineGrid(Grid):
     """A grid whose nodes are function calls.
 
@@ -41,9 +48,7 @@ class InlineGrid(Grid):
         run_config: the run config that both apps see.
     """
 
-    def __init__(
-        self, client_app: ClientApp, num_nodes: int, run_config: dict[str, bool | float | int | str]
-    ) -> None:
+    def __init__(self, client_app: ClientApp, num_nodes: int, run_config: RunConfig) -> None:
         self._client_app = client_app
         self._message_ids = itertools.count(1)
         self._replies: dict[str, Message] = {}
@@ -85,26 +90,22 @@ class InlineGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Let each addressee answer at once, and keep the answers until they are pulled."""
-        message_ids = []
+        pushed: dict[str, Asked] = {}
         for message in messages:
             message_id = str(next(self._message_ids))
             # A copy each way, as a wire would make: an app may change what it was handed.
             sent = copy.deepcopy(message)
             sent.metadata.__dict__["_message_id"] = message_id
-            context = self._contexts[message.metadata.dst_node_id]
-            with task_identity(context.node_id):
-                self._replies[message_id] = copy.deepcopy(self._answer(sent, context))
-            message_ids.append(message_id)
-        return message_ids
+            pushed[message_id] = sent, self._contexts[message.metadata.dst_node_id]
+        self._replies |= self._answers(pushed)
+        return list(pushed)
 
-    def _answer(self, sent: Message, context: Context) -> Message:
-        """What the node says, or that it failed: an error is a reply here, as under Flower."""
-        try:
-            return self._client_app(sent, context)
-        except Exception as error:
-            _LOG.debug("a node failed", exc_info=True)
-            code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
-            return Message(Error(code, f"{type(error).__name__}: {error}"), reply_to=sent)
+    def _answers(self, pushed: Mapping[str, Asked]) -> dict[str, Message]:
+        """The answers to these messages, by message id."""
+        return {
+            message_id: copy.deepcopy(answer(self._client_app, sent, context))
+            for message_id, (sent, context) in pushed.items()
+        }
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Hand out the answers to these messages, once."""
@@ -115,6 +116,22 @@ class InlineGrid(Grid):
     ) -> Iterable[Message]:
         """Push and pull; nothing is ever late here, so `timeout` has nothing to do."""
         return self.pull_messages(self.push_messages(messages))
+
+
+def answer(client_app: ClientApp, sent: Message, context: Context) -> Message:
+    """What a node says, or that it failed: an error is a reply here, as under Flower."""
+    with task_identity(context.node_id):
+        try:
+            return client_app(sent, context)
+        except Exception as error:
+            _LOG.debug("a node failed", exc_info=True)
+            code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+            return failed(sent, code, f"{type(error).__name__}: {error}")
+
+
+def failed(sent: Message, code: int, reason: str) -> Message:
+    """The reply that says that a node failed."""
+    return Message(Error(code, reason), reply_to=sent)
 
 
 @contextmanager
@@ -134,19 +151,27 @@ def run_inline(run_folder: Path, num_nodes: int) -> None:
     Raises:
         EngineError: as `server.strategy.federate` does.
     """
-    run_config: dict[str, bool | float | int | str] = {"run-folder": str(run_folder)}
-    grid = InlineGrid(clients.app.app, num_nodes, run_config)
+    # A node's shard is cached for the length of a run; the same folder may be run again.
+    clients.app.forget_shards()
+    try:
+        play(run_folder, InlineGrid(clients.app.app, num_nodes, config_of(run_folder)))
+    finally:
+        clients.app.forget_shards()
+
+
+def config_of(run_folder: Path) -> RunConfig:
+    """The run config that both apps see."""
+    return {"run-folder": str(run_folder)}
+
+
+def play(run_folder: Path, grid: Grid) -> None:
+    """Let the ServerApp run a prepared folder on a grid of ours."""
     context = Context(
         run_id=RUN_ID,
         node_id=SERVER_NODE_ID,
         node_config={},
         state=RecordDict(),
-        run_config=run_config,
+        run_config=config_of(run_folder),
     )
-    # A node's shard is cached for the length of a run; the same folder may be run again.
-    clients.app.forget_shards()
-    try:
-        with task_identity(SERVER_NODE_ID):
-            server.app.app(grid, context)
-    finally:
-        clients.app.forget_shards()
+    with task_identity(SERVER_NODE_ID):
+        server.app.app(grid, context)

@@ -24,6 +24,7 @@ from simulation.engines.flower import run_flower
 from simulation.engines.hardware import block_bytes
 from simulation.engines.inline import run_inline
 from simulation.engines.names import EngineName
+from simulation.engines.pool import run_in_pool
 from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
@@ -146,7 +147,7 @@ def is_prepared(folder: Path) -> bool:
     return (folder / SERVER_JOB_FILE).is_file()
 
 
-def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
+def run_arm(folder: Path, engine: EngineName, workers: int = 1) -> FederatedArm:
     """Run a prepared arm to its end, from its last checkpoint if it has one.
 
     One that has ended is read and not run again.
@@ -154,6 +155,7 @@ def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
     Args:
         folder: what `prepare_arm` returned.
         engine: "inline" (this process) or "flower" (`flwr run`, Ray).
+        workers: inline: processes in which nodes answer; 1 is this one.
 
     Raises:
         EngineError: if the engine failed, or a reply is missing or wrong.
@@ -164,7 +166,9 @@ def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
     if not History(folder).is_whole():
         rounds_done = checkpoint.rounds_done if checkpoint else 0
         settle_all(taste, rounds_done, job.num_devices)
-        if engine == "inline":
+        if engine == "inline" and workers > 1 and federation.num_nodes > 1:
+            run_in_pool(folder, federation.num_nodes, workers)
+        elif engine == "inline":
             run_inline(folder, federation.num_nodes)
         else:
             run_flower(folder, federation.num_nodes)

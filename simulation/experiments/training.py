@@ -191,7 +191,9 @@ def play_federated(
         )
         for arm in arms
     }
-    tasks = [functools.partial(run_arm, folders[arm], engine) for arm in arms]
+    # One arm alone may have all the workers for its nodes.
+    of_nodes = settings.workers if len(arms) == 1 else 1
+    tasks = [functools.partial(run_arm, folders[arm], engine, of_nodes) for arm in arms]
     workers = settings.workers if engine == "inline" else 1
     rounds = settings.federation.rounds
     with ExitStack() as watching:
@@ -240,7 +242,7 @@ def _watch_arm(
 ) -> FederatedArm:
     rounds = settings.federation.rounds
     with watched(folder, rounds, f"rounds of {arm}", progress), fixed_threads(1):
-        return run_arm(folder, engine)
+        return run_arm(folder, engine, settings.workers)
 
 
 Result = TypeVar("Result")
