@@ -17,9 +17,12 @@ from models.histories import Histories
 from models.metrics import MetricSums, held_out_ranks, metrics_of_ranks
 from models.recommender import RecommenderSettings, parameter_layout
 from models.scoring import score_users
-from models.seeds import uniforms
+from models.seeds import first_of_each, uniforms
 
 NUM_SAMPLED_NEGATIVES = 99
+DRAWN_FOR_SAMPLED = 160
+"""Draws in which nearly every device finds its 99, of a catalogue much larger than that."""
+
 BYTES_PER_NUMBER = 4
 
 
@@ -80,19 +83,28 @@ def sampled_rivals(
 ) -> NDArray[np.int64]:
     """Draw 99 unseen items for each device, all different; the same under every arm.
 
-    Every item of the catalogue gets a number of its own for each device, and the lowest win.
+    Items are drawn until 99 different unseen ones are there. A device that has too few of them
+    left for that gives every item a number, and the lowest win.
 
     Returns:
         (B, min(99, N)); where a device has fewer than 99 unseen items, seen ones fill up the end.
     """
-    num_items = seen.shape[1]
-    keys = uniforms(seed, "sampled-negatives", device_ids[:, None], np.arange(num_items))
-    keys[seen] = 2.0
-    keys[np.arange(len(held_out)), held_out] = 3.0
+    rows, num_items = np.arange(len(held_out)), seen.shape[1]
     count = min(NUM_SAMPLED_NEGATIVES, num_items)
-    lowest = np.argpartition(keys, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(keys, lowest, axis=1).argsort(axis=1)
-    return np.take_along_axis(lowest, order, axis=1)
+    drawn = uniforms(seed, "sampled-negatives", device_ids[:, None], np.arange(DRAWN_FOR_SAMPLED))
+    items = (drawn * num_items).astype(np.int64)
+    usable = ~seen[rows[:, None], items] & (items != held_out[:, None])
+    usable &= first_of_each(items, num_items)
+    rank = usable.cumsum(axis=1)
+    enough = rank[:, -1] >= count
+    chosen = np.empty((len(held_out), count), dtype=np.int64)
+    chosen[enough] = items[usable & (rank <= count) & enough[:, None]].reshape(-1, count)
+    for row in np.flatnonzero(~enough):
+        keys = uniforms(seed, "few unseen items", int(device_ids[row]), np.arange(num_items))
+        keys[seen[row]] = 2.0
+        keys[held_out[row]] = 3.0
+        chosen[row] = np.argsort(keys)[:count]
+    return chosen
 
 
 def score_devices(

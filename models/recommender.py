@@ -327,16 +327,22 @@ def _sampled_scores(
 
 
 def last_states(parameters: Shared, items: Tensor, history: HistoryBlock, taste: Tensor) -> Tensor:
-    """The state of each user now, after the last event.
+    """The state of each user now, after the last event: the others are not worked out.
 
     Returns:
         (B, dim); a user without events is nothing but taste.
     """
-    states = user_states(parameters, items, history, taste)
-    num_events = history.mask.sum(dim=1)
-    rows = torch.arange(len(states))
-    now = states[rows, (num_events - 1).clamp(min=0)]
-    return torch.where((num_events > 0).unsqueeze(1), now, taste)
+    events = event_vectors(parameters, items, history)  # (B, T, dim)
+    num_events = history.mask.sum(dim=1, keepdim=True)
+    age = (num_events - 1 - torch.arange(events.shape[1])).clamp(min=0)  # (B, T)
+    rows = torch.arange(len(events)).unsqueeze(1) if len(parameters["scale"]) > 1 else 0
+    recency = parameters["attention_recency"][rows, age]  # (B, T, H)
+    logits = events @ parameters["attention_content"] + recency
+    logits = logits.masked_fill(~history.mask.unsqueeze(2), torch.finfo(logits.dtype).min)
+    pooled = logits.softmax(dim=1).mT @ events  # (B, H, dim)
+    mixed = (pooled.unsqueeze(2) @ parameters["head_mix"]).sum(dim=1)  # (B, 1, dim)
+    states = adapted(parameters, mixed + taste.unsqueeze(1)).squeeze(1)
+    return torch.where(num_events > 0, states, taste)
 
 
 def state_of_one_user(

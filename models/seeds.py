@@ -91,6 +91,24 @@ def uniforms(seed: int, purpose: str, *address: int | NDArray[np.integer]) -> ND
     return np.asarray(bits.astype(np.float64) * 2.0**-_BITS_OF_A_DOUBLE)
 
 
+def first_of_each(drawn: NDArray[np.integer], num_places: int) -> NDArray[np.bool_]:
+    """Which draws of each row hold a number that the row has not drawn before.
+
+    Args:
+        drawn: (B, n) numbers in 0 .. num_places - 1.
+        num_places: how many different ones there are.
+
+    >>> first_of_each(np.array([[4, 1, 4], [2, 2, 0]]), 5).tolist()
+    [[True, True, False], [True, False, True]]
+    """
+    rows, width = drawn.shape
+    key = (drawn + num_places * np.arange(rows)[:, None]).reshape(-1)
+    places = np.arange(key.size, dtype=np.int32)
+    first = np.empty(rows * num_places, dtype=np.int32)
+    first[key[::-1]] = places[::-1]  # written from the end: the earliest place is what stays
+    return np.asarray((first[key] == places).reshape(rows, width))
+
+
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finalizer, on an array."""
     state = (state ^ (state >> np.uint64(30))) * _FIRST
