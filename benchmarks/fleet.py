@@ -75,6 +75,7 @@ class Memory:
     over: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
+        """Look until told to stop."""
         me = psutil.Process()
         while not self.over.wait(0.1):
             total = 0
@@ -117,6 +118,7 @@ class Bench:
 
     @classmethod
     def prepare(cls, folder: Path) -> "Bench":
+        """Fit the population."""
         settings = load_settings("fleet", ["federation.evaluate_devices=1"])
         cache = cache_folder()
         parts = prepare_data(settings, cache)
@@ -157,6 +159,7 @@ class Played:
 
     @classmethod
     def of(cls, folder: Path, workers: int) -> "Played":
+        """Play it, under the inline engine."""
         with watched_memory() as memory:
             run_arm(folder, "inline", workers)
         rows = History(folder).rows()[2:]  # round 0 is the rehearsal, round 1 opens the files

@@ -29,6 +29,7 @@ from rich.progress import (
 )
 
 from models.progress import Progress as Report
+from models.progress import name_and_state
 
 PLAIN_EVERY_S = 15.0
 
@@ -84,17 +85,18 @@ class _Listener(ABC):
         self._ended: set[str] = set()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        name, state = name_and_state(what)
         with self._lock:
             if not total or done < total:
-                self._show(what, done, total)
+                self._show(name, state, done, total)
                 return
-            self._close(what)
-            if what not in self._ended:
-                self._ended.add(what)
-                self._tell_end(what, total)
+            self._close(name)
+            if name not in self._ended:
+                self._ended.add(name)
+                self._tell_end(name, total)
 
     @abstractmethod
-    def _show(self, what: str, done: int, total: int) -> None:
+    def _show(self, what: str, state: str, done: int, total: int) -> None:
         """Work goes on."""
 
     @abstractmethod
@@ -114,10 +116,11 @@ class _Bars(_Listener):
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def _show(self, what: str, done: int, total: int) -> None:
+    def _show(self, what: str, state: str, done: int, total: int) -> None:
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total or None)
-        self._bars.update(self._tasks[what], completed=done, total=total or None)
+        told = f"{what} · {state}" if state else what
+        self._bars.update(self._tasks[what], description=told, completed=done, total=total or None)
 
     def _close(self, what: str) -> None:
         if what in self._tasks:
@@ -135,11 +138,12 @@ class _Lines(_Listener):
         self._note = note
         self._last: dict[str, float] = {}
 
-    def _show(self, what: str, done: int, total: int) -> None:
+    def _show(self, what: str, state: str, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._last.get(what, float("-inf")) >= PLAIN_EVERY_S:
             self._last[what] = now
-            self._note(f"{what}: {done}/{total}" if total else what)
+            told = f"{what}: {done}/{total}" if total else what
+            self._note(f"{told} · {state}" if state else told)
 
     def _close(self, what: str) -> None:
         """Nothing is on show."""

@@ -46,6 +46,9 @@ PrivateText = Annotated[
         help="Whether the devices look at what their users wrote.",
     ),
 ]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write TensorBoard's event files beside the history.")
+]
 Resume = Annotated[
     bool,
     typer.Option(

@@ -40,6 +40,7 @@ from simulation.experiments.federation import (
     prepare_arm,
     run_arm,
 )
+from simulation.experiments.history_export import tensorboard, write_parquet
 from simulation.experiments.materials import (
     Materials,
     check_materials,
@@ -199,7 +200,10 @@ def play_federated(
     with ExitStack() as watching:
         for arm in arms:
             watching.enter_context(watched(folders[arm], rounds, f"rounds of {arm}", progress))
-        return dict(in_parallel(tasks, list(arms), workers))
+        played = dict(in_parallel(tasks, list(arms), workers))
+    for folder in folders.values():
+        write_parquet(folder)
+    return played
 
 
 def simulate_arm(
@@ -212,6 +216,7 @@ def simulate_arm(
     *,
     fresh: bool = False,
     resume: bool = False,
+    with_tensorboard: bool = False,
 ) -> FederatedArm:
     """Make all that one federated arm needs, and run it.
 
@@ -225,24 +230,41 @@ def simulate_arm(
         fresh: make the encoder bundle anew even when nothing changed.
         resume: go on after the last round of an arm that lies there; one that was stopped before
             its first round is prepared anew.
+        with_tensorboard: write TensorBoard's event files beside the history.
     """
-    if resume and is_prepared(run.arm(arm)):
-        return _watch_arm(run.arm(arm), arm, settings, engine, progress)
+    if not (resume and is_prepared(run.arm(arm))):
+        _prepare_alone(run, settings, arm, cache, progress, fresh=fresh)
+    folder, rounds = run.arm(arm), settings.federation.rounds
+    with (
+        tensorboard(folder, asked=with_tensorboard) as listeners,
+        watched(folder, rounds, f"rounds of {arm}", progress, listeners),
+        fixed_threads(1),
+    ):
+        played = run_arm(folder, engine, settings.workers)
+    write_parquet(folder)
+    return played
+
+
+def _prepare_alone(
+    run: RunFolder, settings: Settings, arm: str, cache: Path, progress: Progress, *, fresh: bool
+) -> None:
+    """Data, encoder, static model and jobs of one federated arm."""
     materials = prepare_materials(run, settings, cache, progress)
     check_materials(materials, settings)
     make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
     _, text = encode_on_phones(run, materials, progress)
     jobs = central_jobs(settings, materials, text, None)
     static = train_pooled(jobs, settings.workers, progress)[STATIC]
-    return play_federated(run, settings, materials, static, (arm,), engine, progress)[arm]
-
-
-def _watch_arm(
-    folder: Path, arm: str, settings: Settings, engine: EngineName, progress: Progress
-) -> FederatedArm:
-    rounds = settings.federation.rounds
-    with watched(folder, rounds, f"rounds of {arm}", progress), fixed_threads(1):
-        return run_arm(folder, engine, settings.workers)
+    text_dim = static.parameters["text_projection"].shape[0]
+    prepare_arm(
+        run,
+        arm,
+        settings,
+        materials,
+        static.parameters,
+        text_dim,
+        read_private_text=arm == FEDERATED,
+    )
 
 
 Result = TypeVar("Result")
