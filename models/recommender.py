@@ -62,6 +62,10 @@ class RecommenderSettings(BaseModel):
     adapter: int = Field(ge=0, le=512, description="width of an adapter on the user; 0 is none")
     gated: bool = Field(description="whether the two have gates, to be mixed by")
 
+    def without_parts(self) -> "RecommenderSettings":
+        """The same recommender without low rank, adapter and gates: what a server trains."""
+        return self.model_copy(update={"low_rank": 0, "adapter": 0, "gated": False})
+
 
 @dataclass(frozen=True, slots=True)
 class Personal:

@@ -16,7 +16,7 @@ from clients.job import DEVICE_JOB_FILE, DeviceJob
 from clients.personal import PersonalStore, settle_all
 from clients.shard import DeviceShard
 from models.files import write_text, write_whole
-from models.recommender import Shared, parameter_layout, trained_names
+from models.recommender import Shared, initial_parameters, parameter_layout, trained_names
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
@@ -84,7 +84,8 @@ def prepare_arm(
         name: of the arm, and of its folder.
         settings: the run's settings.
         materials: data and devices.
-        start: the shared parameters to start from.
+        start: the shared parameters to start from; a low rank, an adapter or gates that are not
+            among them begin as if they were not there.
         text_dim: size of the phones' text vectors.
         read_private_text: whether the devices look at private texts.
 
@@ -105,7 +106,9 @@ def prepare_arm(
     )
     timeline = Timeline(settings.world, num_devices, cost, settings.seed)
     plan_cohorts(timeline, federation).write(folder / "cohorts.npz")
-    _save(folder / "initial.npy", layout.flatten(start).numpy())
+    num_items = materials.world.manifest.num_items
+    parts = initial_parameters(settings.recommender, num_items, text_dim, settings.seed)
+    _save(folder / "initial.npy", layout.flatten(parts | start).numpy())
     duals = layout.only(names).size if federation.training.dynamic else 0
     columns = settings.recommender.dim + duals
     PersonalStore.create(folder / "taste.npy", num_devices, columns)

@@ -130,7 +130,7 @@ def central_jobs(
         return CentralJob(
             materials.pool,
             text,
-            settings.recommender,
+            settings.recommender.without_parts(),
             settings.static if static else settings.central,
             settings.seed,
             opted_in if static else everybody,

@@ -48,9 +48,11 @@ def test_without_tensorboard_the_cure_is_named(run: Path, monkeypatch):
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(EngineError, match=r"pip install 'pocketfleet\[tensorboard\]'"):
-        with tensorboard(run, asked=True):
-            pass
+    with (
+        pytest.raises(EngineError, match=r"pip install 'pocketfleet\[tensorboard\]'"),
+        tensorboard(run, asked=True),
+    ):
+        pass
 
 
 def test_tensorboard_reads_what_was_written(run: Path):
