@@ -131,13 +131,13 @@ def train_devices(
     layout = parameter_layout(settings, *shard.text.shape)
     names = trained_names(layout, training.trained)
     duals = _duals(shard, rows, layout.only(names), training)
-    first = gradients(start, text, local, taste, names)
+    first = gradients(start, text, local, taste, names, training.precision)
     wanted = {name: first.shared[name] - duals.get(name, 0.0) for name in names}
     moved = {name: grad.mul_(-training.rate) for name, grad in wanted.items()}
     taste = taste - training.personal_rate * first.taste
     for _ in range(training.local_epochs - 1):
         own = start | {name: start[name] + moved[name] for name in names}
-        step = gradients(own, text, local, taste, names)
+        step = gradients(own, text, local, taste, names, training.precision)
         for name, grad in step.shared.items():
             if training.proximal:
                 grad.add_(moved[name], alpha=training.proximal)

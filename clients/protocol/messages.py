@@ -43,6 +43,9 @@ class LocalTraining(BaseModel):
     dynamic: bool = Field(
         description="FedDyn: the phone remembers what it wanted, and its pull is not in vain"
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        description="of the factors of the dear products; bf16 is for processors that have it"
+    )
     block_bytes: int = Field(
         ge=0, description="working set of devices trained at once; 0: as the machine's cache allows"
     )

@@ -66,6 +66,23 @@ def test_what_is_not_trained_is_neither_moved_nor_sent(tiny: TinyWorld, trained:
     np.testing.assert_allclose(reply.update_sum, together.double().sum(dim=0), atol=1e-5)
 
 
+def test_bfloat16_is_near(tiny: TinyWorld):
+    shard, rows = tiny.shard(), np.arange(1, 20)
+    found = {
+        precision: train_devices(
+            shard,
+            rows,
+            tiny.parameters(),
+            tiny.task(rows.tolist(), precision=precision),
+            RECOMMENDER,
+            SEED,
+        ).updates.each()
+        for precision in ("fp32", "bf16")
+    }
+    apart = (found["bf16"] - found["fp32"]).norm(dim=1) / found["fp32"].norm(dim=1)
+    assert 0 < apart.max() < 0.02
+
+
 def test_feddyn_keeps_its_duals_on_the_phone(tiny: TinyWorld):
     """Two rounds: the block follows the definition, and a dual is what was moved, clipped."""
     path = tiny.folder / "with-duals.npy"
