@@ -78,7 +78,7 @@ def test_a_damaged_world_is_one_clear_line(tiny: TinyWorld):
         tiny.shard()
     manifest = json.loads((tiny.world / "manifest.json").read_text()) | {"format": 99}
     (tiny.world / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="has format 99, this version reads 1"):
+    with pytest.raises(DataError, match="has format 99, this version reads 2"):
         DeviceShard.open(tiny.world, tiny.phones, tiny.fresh_taste())
 
 
