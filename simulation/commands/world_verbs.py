@@ -1,6 +1,7 @@
 """world build | describe."""
 
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,33 +14,78 @@ from simulation.run_folder import running
 app = typer.Typer(no_args_is_help=True, help="The virtual world: build it, describe it.")
 
 
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        "-n",
+        min=0,
+        metavar="N",
+        help="Synthetic devices, fitted on the real users; 0 is one device for each real user. "
+        "Short for --set population.devices=N.",
+    ),
+]
+
+
 @app.command()
 def build(
     preset: options.Preset = "quickstart",
+    devices: Devices = None,
     out: options.Out = Path("runs/world"),
     overrides: options.Overrides = None,
     machine: options.Machine = False,
 ) -> None:
     """Turn users into devices: columns on disk that phones map into memory.
 
+    Without --devices every real user is one device. With it a population of any size is fitted on
+    the real users: a tier and a number of events per device are written, what the events are is
+    drawn when a phone is asked.
+
     Examples:
 
       pocketfleet world build --out runs/world
-    """
-    from simulation.experiments.materials import prepare_data
-    from simulation.settings import load_settings
-    from simulation.world.build import build_world
 
-    voice = Voice(machine)
-    settings = load_settings(preset, overrides or ())
+      pocketfleet world build --devices 100000 --out runs/world
+
+      pocketfleet world build --preset fleet --out runs/fleet
+    """
+    import time
+
+    from clients.peak_memory import peak_bytes
+    from simulation.experiments.materials import make_world, prepare_data
+    from simulation.settings import load_settings
+
+    voice, began_s = Voice(machine), time.perf_counter()
+    short = () if devices is None else (f"population.devices={devices}",)
+    settings = load_settings(preset, (*(overrides or ()), *short))
     with (
         running(out, "world build", settings, command_line()) as run,
         voice.progress() as progress,
     ):
         parts = prepare_data(settings, cache_folder(), progress)
-        world = build_world(parts, settings.world, settings.seed, run.world)
-    voice.show(f"{world.manifest.num_devices:,} devices in {world.folder}")
-    voice.result({"world": world.folder, "num_devices": world.manifest.num_devices})
+        world = make_world(run, parts, settings, progress)
+    built = {
+        "world": world.folder,
+        "num_devices": world.manifest.num_devices,
+        "num_bytes": sum(path.stat().st_size for path in world.folder.iterdir()),
+        "seconds": time.perf_counter() - began_s,
+        "peak_bytes": peak_bytes(),
+    }
+    voice.show(_built(built, world.manifest.events))
+    voice.result(built)
+
+
+def _built(built: dict[str, Any], events: str) -> str:
+    """What was built, in two lines."""
+    from simulation.reporting.formats import size
+
+    count, num_bytes = built["num_devices"], built["num_bytes"]
+    kind = "synthetic devices" if events == "synthetic" else "devices, one for each real user,"
+    return (
+        f"{count:,} {kind} in {built['world']}\n"
+        f"{size(num_bytes)} on disk, {num_bytes / count:,.1f} bytes a device; "
+        f"{built['seconds']:,.1f} s, {size(built['peak_bytes'])} of memory at the peak"
+    )
 
 
 @app.command()

@@ -102,7 +102,7 @@ def test_tastes_keep_the_two_crowds_apart():
         return np.bincount(users, histories.items % 2) / histories.lengths()
 
     synthetic = lean(histories_of(fit(pool)))
-    assert np.std(synthetic) > 0.75 * np.std(lean(pool))  # without tastes: about 0.3 of it
+    assert np.std(synthetic) > 0.7 * np.std(lean(pool))  # with one topic: a third of it
 
 
 def test_hours_are_those_of_the_source():
