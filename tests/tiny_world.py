@@ -75,7 +75,7 @@ ALWAYS = HabitSettings(
 """Every phone is there from midnight to noon: longer than any test's rounds."""
 
 TIERS = WorldSettings(
-    reference=ReferenceTimes(step_s=0.01, encode_s=0.001, rank_s=0.0001),
+    reference=ReferenceTimes(step_s=0.01, encode_s=0.001, rank_s=0.0001, serving_mb=60),
     network=NetworkSettings(spread=0, jitter=0, opening_round_trips=0),
     habits=ALWAYS,
     joules_per_mb=1,

@@ -146,7 +146,7 @@ def test_nobody_to_fit_on_is_one_clear_line():
         fit(nobody, np.zeros(0, np.int64))
 
 
-# --- on disk ----------------------------------------------------------------------------------------
+# --- on disk ---------------------------------------------------------------------------------
 def written(folder, devices: int, seed: int = SEED) -> WorldManifest:
     fitted = fit(made_up_pool(40), devices=devices, corrections=0)
     settings = POPULATION.model_copy(update={"devices": devices})
@@ -193,7 +193,7 @@ def test_a_larger_population_keeps_the_first_devices(tmp_path):
 
 
 def test_devices_are_written_in_blocks(tmp_path, monkeypatch):
-    """So memory does not grow: no more than a block of devices is ever in hand, and none is lost."""
+    """So memory does not grow: never more than a block is in hand, and no device is lost."""
     written(tmp_path / "at-once", 300)
     monkeypatch.setattr(module, "DEVICES_AT_A_TIME", 64)
     asked, reported = [], []
@@ -247,7 +247,7 @@ def test_only_a_world_is_replaced(tmp_path):
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
 
 
-# --- trained by a fleet -----------------------------------------------------------------------------
+# --- trained by a fleet ----------------------------------------------------------------------
 def test_the_number_of_nodes_changes_nothing_for_synthetic_devices(tmp_path):
     tiny, finals = build_tiny_synthetic_world(tmp_path), []
     for nodes in (1, 3, 8):
