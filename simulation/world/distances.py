@@ -3,8 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+Numbers = NDArray[np.integer] | NDArray[np.floating]
+"""Counts, or what counts have become."""
 
-def kolmogorov_smirnov(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+
+def kolmogorov_smirnov(first: Numbers, second: Numbers) -> float:
     """The largest difference of two cumulative distributions, from 0 (the same) to 1.
 
     Args:
@@ -18,12 +21,12 @@ def kolmogorov_smirnov(first: NDArray[np.floating], second: NDArray[np.floating]
     return float(np.abs(at_most(first, places) - at_most(second, places)).max())
 
 
-def at_most(values: NDArray[np.floating], places: NDArray[np.floating]) -> NDArray[np.float64]:
+def at_most(values: Numbers, places: Numbers) -> NDArray[np.float64]:
     """The share of the values that are at most each place: their cumulative distribution."""
     return np.searchsorted(np.sort(values), places, side="right") / len(values)
 
 
-def total_variation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+def total_variation(first: Numbers, second: Numbers) -> float:
     """The share of one distribution that has to move to give the other, from 0 to 1.
 
     Args:
@@ -36,12 +39,12 @@ def total_variation(first: NDArray[np.floating], second: NDArray[np.floating]) -
     return float(np.abs(shares(first) - shares(second)).sum() / 2)
 
 
-def shares(counts: NDArray[np.floating]) -> NDArray[np.float64]:
+def shares(counts: Numbers) -> NDArray[np.float64]:
     """Counts divided by their sum; all 0 where there is nothing to count."""
     return np.asarray(counts / max(float(counts.sum()), 1e-300))
 
 
-def gini(counts: NDArray[np.floating]) -> float:
+def gini(counts: Numbers) -> float:
     """How unequal counts are: 0 where all are equal, near 1 where one has everything.
 
     >>> gini(np.array([1, 1, 1, 1])), gini(np.array([0, 0, 0, 1]))
@@ -52,7 +55,7 @@ def gini(counts: NDArray[np.floating]) -> float:
     return float((below * ordered).sum() / len(ordered))
 
 
-def entropies_bits(counts: NDArray[np.floating]) -> NDArray[np.float64]:
+def entropies_bits(counts: Numbers) -> NDArray[np.float64]:
     """The entropy of each row of counts (U, C), in bits; 0 for a row without any.
 
     >>> entropies_bits(np.array([[4, 4, 0], [7, 0, 0]])).tolist()
@@ -63,7 +66,7 @@ def entropies_bits(counts: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(-(chances * logarithms).sum(axis=1) + 0.0)
 
 
-def log_lifts(pairs: NDArray[np.floating], num_users: int) -> NDArray[np.float64]:
+def log_lifts(pairs: Numbers, num_users: int) -> NDArray[np.float64]:
     """How much more often than by chance two items are with one user, as a logarithm.
 
         log((n_ij + 1) / (n_i n_j / U + 1))    for i < j, one pair after another

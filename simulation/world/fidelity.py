@@ -16,7 +16,7 @@ synthetic devices has no part in it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +39,8 @@ NOT_CAPTURED = (
     "Tastes that change: a device likes the same things from its first event to its last.",
     "Private words: synthetic devices have written nothing.",
     "Items that come and go: the whole catalogue is there all the time.",
-    "People outside the source: a taste is that of a real user, seen through its topics and redrawn "
-    "within what that user's events leave open; millions of devices share what some hundreds of "
-    "users were like.",
+    "People outside the source: each taste is a real user's, seen through topics and redrawn within "
+    "what that user's events leave open, however many devices share it.",
 )
 
 
@@ -166,26 +165,29 @@ class Closeness:
     @classmethod
     def of(cls, first: Portrait, second: Portrait) -> "Closeness":
         """Compare two portraits that were drawn through one lens."""
-        timed = first.hours is not None and second.hours is not None
+        timed = None
+        if first.hours is not None and second.hours is not None:
+            timed = distances.total_variation(first.hours, second.hours)
         return cls(
             lengths=distances.kolmogorov_smirnov(first.lengths, second.lengths),
             popularity=distances.total_variation(first.popularity, second.popularity),
             entropies=distances.kolmogorov_smirnov(first.entropies, second.entropies),
             lifts=_correlation(first.lifts, second.lifts),
-            hours=distances.total_variation(first.hours, second.hours)  # type: ignore[arg-type]
-            if timed
-            else None,
+            hours=timed,
         )
 
     @classmethod
     def mean(cls, found: Iterable["Closeness"]) -> "Closeness":
         """The mean of each aspect."""
         several = list(found)
-        means = {}
-        for field in fields(cls):
-            values = [getattr(each, field.name) for each in several]
-            means[field.name] = None if None in values else float(np.mean(values))
-        return cls(**means)
+        hours = [each.hours for each in several if each.hours is not None]
+        return cls(
+            lengths=float(np.mean([each.lengths for each in several])),
+            popularity=float(np.mean([each.popularity for each in several])),
+            entropies=float(np.mean([each.entropies for each in several])),
+            lifts=float(np.mean([each.lifts for each in several])),
+            hours=float(np.mean(hours)) if hours else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +234,8 @@ def compare_people(real: People, synthetic: People, num_items: int, seed: int) -
     real, synthetic = real.active(), synthetic.active()
     if real.count < FEWEST_USERS or synthetic.count == 0:
         raise DataError(
-            f"{real.count} users and {synthetic.count} devices have an event: to compare them takes "
-            f"{FEWEST_USERS} users or more, and a device"
+            f"{real.count} users and {synthetic.count} devices have an event: to compare them "
+            f"takes {FEWEST_USERS} users or more, and a device"
         )
     if real.hours is None or synthetic.hours is None:
         real, synthetic = replace(real, hours=None), replace(synthetic, hours=None)
