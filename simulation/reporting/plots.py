@@ -157,6 +157,7 @@ def curve(
     y_text: Callable[[float], str],
     band: Interval | None,
     x_label: str,
+    x_text: Callable[[float], str] = "{:.0f}".format,
 ) -> Markup:
     """Draw lines over a common x axis, with a shaded band of y values behind them.
 
@@ -170,6 +171,7 @@ def curve(
         y_text: label of a y tick.
         band: shaded y interval; None for none.
         x_label: name of the x axis.
+        x_text: label of an x tick.
 
     Returns:
         HTML; all text is escaped.
@@ -186,7 +188,7 @@ def curve(
         Markup("").join(_polyline(line, x_axis, y_axis) for line in lines),
         Markup("").join(_end_dot(line, x_axis, y_axis) for line in lines if not line.dashed),
         _ticks(y_axis, y_text, "bottom"),
-        _ticks(x_axis, lambda tick: f"{tick:.0f}", "left"),
+        _ticks(x_axis, x_text, "left"),
         x_label,
         _legend(lines),
     )

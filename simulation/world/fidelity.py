@@ -39,7 +39,7 @@ NOT_CAPTURED = (
     "Tastes that change: a device likes the same things from its first event to its last.",
     "Private words: synthetic devices have written nothing.",
     "Items that come and go: the whole catalogue is there all the time.",
-    "People outside the source: each taste is a real user's, seen through topics and redrawn within "
+    "People outside the source: each taste is a real user's, seen through topics and drawn within "
     "what that user's events leave open, however many devices share it.",
 )
 
