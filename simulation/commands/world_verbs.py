@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from simulation.commands import options
 from simulation.commands.console import Voice, command_line
@@ -88,40 +87,48 @@ def _built(built: dict[str, Any], events: str) -> str:
     )
 
 
+Page = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The page; RUN/report/world.html when not given."),
+]
+Fidelity = Annotated[
+    bool,
+    typer.Option(
+        "--fidelity/--no-fidelity",
+        help="Whether synthetic devices are compared with the users they were fitted on, for which "
+        "the run's data is loaded again.",
+    ),
+]
+
+
 @app.command()
-def describe(run: options.Run = Path("runs/world"), machine: options.Machine = False) -> None:
-    """Say which devices a run's world has, and how much is on them.
+def describe(
+    run: options.Run = Path("runs/world"),
+    page: Page = None,
+    fidelity: Fidelity = True,
+    machine: options.Machine = False,
+) -> None:
+    """Say what a run's world is like: phones, availability, network, time, energy, activity.
+
+    Draws all of it on one page, with the same numbers as JSON beside it. Where the devices are
+    synthetic it says how like the real users they are.
 
     Examples:
 
-      pocketfleet world describe runs/quickstart
+      pocketfleet world describe runs/world
+
+      pocketfleet world describe runs/fleet --out fleet.html
     """
-    import numpy as np
+    from simulation.experiments.world_description import describe_world
+    from simulation.reporting.world_html import write_world_page
+    from simulation.reporting.world_terminal import render_terminal
+    from simulation.run_folder import RunFolder
 
-    from clients.shard import WorldManifest, column
-
-    voice = Voice(machine)
-    folder = run / "world"
-    manifest = WorldManifest.read(folder)
-    tier = np.asarray(column(folder, "tier"))
-    events = np.diff(column(folder, "offsets"))
-    table = Table(title=f"{manifest.num_devices:,} devices, {manifest.num_items:,} items")
-    for name in ("tier", "devices", "share", "events, median", "events, most"):
-        table.add_column(name, justify="left" if name == "tier" else "right")
-    rows = []
-    for index, name in enumerate(manifest.tiers):
-        mine = events[tier == index]
-        row = {
-            "tier": name,
-            "num_devices": len(mine),
-            "events_median": float(np.median(mine)) if len(mine) else 0.0,
-            "events_most": int(mine.max(initial=0)),
-        }
-        share = f"{len(mine) / manifest.num_devices:.1%}"
-        median, most = f"{row['events_median']:.0f}", str(row["events_most"])
-        table.add_row(name, f"{len(mine):,}", share, median, most)
-        rows.append(row)
-    num_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    voice.show(table)
-    voice.show(f"{num_bytes:,} bytes on disk, {num_bytes / manifest.num_devices:,.0f} a device")
-    voice.result({"num_devices": manifest.num_devices, "num_bytes": num_bytes, "tiers": rows})
+    voice, folder = Voice(machine), RunFolder(run.resolve())
+    with voice.progress() as progress:
+        report = describe_world(folder, cache_folder(), progress, fidelity=fidelity)
+    path = page or run / "report" / "world.html"
+    twin = write_world_page(report, path)
+    voice.show(render_terminal(report))
+    voice.show(f"Page: {path}\nThe same as JSON: {twin}")
+    voice.result({"page": path, "data": twin, **report.model_dump(mode="json")})
