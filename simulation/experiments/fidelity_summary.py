@@ -13,14 +13,13 @@ from simulation.world.fidelity import NOT_CAPTURED, Closeness, Fidelity, Portrai
 
 PLACES, LIFT_BINS = 48, 12
 REAL, SYNTHETIC = "real users", "synthetic devices"
-KS, TV = "Kolmogorov-Smirnov distance", "total variation"
 
 _ASPECTS = (
-    ("lengths", "history length", KS),
-    ("popularity", "item popularity", TV),
-    ("entropies", "variety: entropy over item clusters", KS),
-    ("lifts", "co-occurrence: log-lift of popular pairs", "correlation"),
-    ("hours", "hour of the week", TV),
+    ("lengths", "history length", "KS distance"),
+    ("popularity", "item popularity", "total variation"),
+    ("entropies", "variety", "KS distance of entropies"),
+    ("lifts", "co-occurrence", "correlation of log-lifts"),
+    ("hours", "hour of the week", "total variation"),
 )
 
 

@@ -34,6 +34,7 @@ from simulation.world.description import (
 )
 from simulation.world.devices import Tier
 from simulation.world.fidelity import People, compare_people
+from simulation.world.network import highest_bits_per_s
 from simulation.world.population import hour_of_week
 
 COMPARED_DEVICES = 20_000
@@ -171,6 +172,7 @@ class _Description:
                 up_mbit_per_s=tier.link.up_mbit_per_s,
                 round_trip_ms=tier.link.round_trip_ms,
                 loss=tier.link.loss,
+                most_mbit_per_s=_most_mbit_per_s(tier),
                 dropout=tier.dropout,
                 events_median=quantile_of(mine, 0.5),
                 events_90=quantile_of(mine, 0.9),
@@ -269,6 +271,13 @@ def _drawn(world: Path, manifest: WorldManifest) -> People:
         raise DataError(f"the devices of {world} are real users: there is nothing to compare")
     timed = events.model.taste_hours.shape[1] > 0
     return People(histories, events.hours(rows) if timed else None)
+
+
+def _most_mbit_per_s(tier: Tier) -> float | None:
+    if tier.link.loss == 0:
+        return None
+    round_trip_s, loss = np.array([tier.link.round_trip_ms / 1e3]), np.array([tier.link.loss])
+    return float(highest_bits_per_s(round_trip_s, loss)[0]) / 1e6
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ from simulation.reporting.world_model import Curve, TransferRow, Week, WorldRepo
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 TONES: tuple[Tone, ...] = ("third", "second", "phone", "server", "plain", "none")
 SHOWN_ZONES = 4
-ROUND_PARTS = ("download parameters", "train one step", "upload an update")
+ROUND_PARTS = ("download parameters", "train", "upload an update")
 
 _WEEK_AXIS = Axis(0.0, 168.0, tuple(float(24 * day) for day in range(7)))
 
@@ -84,12 +84,13 @@ def _percent_tick(tick: float) -> str:
 
 def activity(report: WorldReport) -> Markup:
     """Draw the share of the devices that have at most so many training events."""
-    return _cumulative(report.activity, "training events of a device, each step ten times the last")
+    lines = [Line(each.label, "phone", False, each.points) for each in report.activity]
+    return _cumulative(lines, "training events of a device, logarithmic")
 
 
-def _cumulative(curves: Sequence[Curve], x_label: str) -> Markup:
-    axis = log_axis([max(x, 1.0) for each in curves for x, _ in each.points])
-    return curve(_pair(curves), axis, linear_axis([1.0]), _percent_tick, None, x_label, _count_tick)
+def _cumulative(lines: Sequence[Line], x_label: str) -> Markup:
+    axis = log_axis([max(x, 1.0) for line in lines for x, _ in line.points])
+    return curve(lines, axis, linear_axis([1.0]), _percent_tick, None, x_label, _count_tick)
 
 
 def _count_tick(tick: float) -> str:
@@ -97,16 +98,11 @@ def _count_tick(tick: float) -> str:
 
 
 def _pair(curves: Sequence[Curve]) -> list[Line]:
-    """Lines of a comparison: what is real, what is synthetic, what they should be like."""
-    tones: dict[str, Tone] = {"real users": "none", "the other half of the users": "none"}
+    """Lines of a comparison: the last curve is the devices', dashed so as to hide none below."""
+    last = len(curves) - 1
     return [
-        Line(
-            each.label,
-            tones.get(each.label, "phone"),
-            each.label == "as in the first half",
-            each.points,
-        )
-        for each in curves
+        Line(each.label, "phone" if index == last else "none", index == last, each.points)
+        for index, each in enumerate(curves)
     ]
 
 
@@ -170,8 +166,7 @@ def _range(low: str, high: str) -> str:
 
 def round_bar(report: WorldReport, tier: str) -> Markup:
     """Draw how the seconds of a round divide into download, training and upload."""
-    mine = {row.action: row.seconds for row in report.actions if row.tier == tier}
-    parts = [mine[action] for action in ROUND_PARTS]
+    parts = round_parts(report, tier)
     stripes = [
         Stripe(f"{action}: {formats.duration(seconds)}", index + 1, seconds / sum(parts))
         for index, (action, seconds) in enumerate(zip(ROUND_PARTS, parts, strict=True))
@@ -179,14 +174,21 @@ def round_bar(report: WorldReport, tier: str) -> Markup:
     return part_bar(stripes)
 
 
+def round_parts(report: WorldReport, tier: str) -> tuple[float, float, float]:
+    """Return the seconds of a round's `ROUND_PARTS`; training is what the network leaves."""
+    mine = {row.action: row.seconds for row in report.actions if row.tier == tier}
+    down, up = mine["download parameters"], mine["upload an update"]
+    return down, max(mine["a round: all three"] - down - up, 0.0), up
+
+
 def lengths(curves: Sequence[Curve]) -> Markup:
     """Draw the share of the people with at most so many events."""
-    return _cumulative(curves, "training events, each step ten times the last")
+    return _cumulative(_pair(curves), "training events, logarithmic")
 
 
 def popularity(curves: Sequence[Curve]) -> Markup:
     """Draw the share of all events that the most popular items have."""
-    return _cumulative(curves, "items, those first that real users have most often")
+    return _cumulative(_pair(curves), "items, most popular first, logarithmic")
 
 
 def entropies(curves: Sequence[Curve]) -> Markup:
@@ -203,7 +205,13 @@ def lifts(curves: Sequence[Curve]) -> Markup:
     x_axis = linear_axis((x for each in curves for x, _ in each.points), from_zero=False)
     y_axis = linear_axis((y for each in curves for _, y in each.points), from_zero=False)
     label = "log-lift of pairs in one half of the users"
-    return curve(_pair(curves), x_axis, y_axis, formats.figure, None, label, formats.figure)
+    level, other, devices = curves
+    lines = [
+        Line(level.label, "none", True, level.points),
+        Line(other.label, "none", False, other.points),
+        Line(devices.label, "phone", False, devices.points),
+    ]
+    return curve(lines, x_axis, y_axis, formats.figure, None, label, formats.figure)
 
 
 def hours(curves: Sequence[Curve]) -> Markup:

@@ -44,6 +44,9 @@ class TierRow(Node):
     up_mbit_per_s: float
     round_trip_ms: float
     loss: Share
+    most_mbit_per_s: float | None = Field(
+        description="that one connection carries at this loss; None: no loss, no bound"
+    )
     dropout: Share
     events_median: NonNegativeFloat
     events_90: NonNegativeFloat = Field(description="90 % of the devices have no more")

@@ -1,6 +1,7 @@
 """One sentence per plot of a world, computed from the numbers."""
 
 from simulation.reporting import formats
+from simulation.reporting.world_figures import round_parts
 from simulation.reporting.world_model import Aspect, Fidelity, Week, WorldReport
 
 WITHIN_NOISE = 1.1
@@ -52,8 +53,8 @@ def zones(week: Week) -> str:
         return "All devices live in one time zone."
     low, high = (pick(zone.offset_h for zone in week.zones) for pick in (min, max))
     return (
-        f"The night travels: {high - low:g} hours lie between the first and the last of "
-        f"{len(week.zones)} time zones, so somebody is asleep for longer than anybody."
+        f"{high - low:g} hours lie between the first and the last of {len(week.zones)} time zones: "
+        "the night of the fleet is longer than that of a phone, and not as dark."
     )
 
 
@@ -76,11 +77,7 @@ def errands(report: WorldReport) -> str:
     if not rounds or not requests:
         return ""
     dear, slow = max(rounds, key=lambda r: r.battery_share), max(requests, key=lambda r: r.seconds)
-    training = next(
-        row.seconds
-        for row in report.actions
-        if (row.tier, row.action) == (dear.tier, "train one step")
-    )
+    _, training, _ = round_parts(report, dear.tier)
     return (
         f"A round takes a {dear.tier} phone {formats.duration(dear.seconds)} and "
         f"{formats.energy(dear.joules)}, {bought(dear.battery_share)} of its battery; training is "

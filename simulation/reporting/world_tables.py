@@ -33,13 +33,19 @@ def links(report: WorldReport) -> Table:
 
 
 def _link_cells(tier: TierRow) -> tuple[Cell, ...]:
+    most = tier.most_mbit_per_s
     return (
-        Cell(f"{tier.down_mbit_per_s:g} Mbit/s"),
-        Cell(f"{tier.up_mbit_per_s:g} Mbit/s"),
+        Cell(f"{tier.down_mbit_per_s:g} Mbit/s", _bound(tier.down_mbit_per_s, most)),
+        Cell(f"{tier.up_mbit_per_s:g} Mbit/s", _bound(tier.up_mbit_per_s, most)),
         Cell(f"{tier.round_trip_ms:g} ms"),
         Cell(f"{_percent(tier.loss)} %"),
         Cell(f"{_percent(tier.dropout)} %"),
     )
+
+
+def _bound(mbit_per_s: float, most: float | None) -> str:
+    """What the losses leave of a rate, where they take something from it."""
+    return f"{most:.2g} with its losses" if most is not None and most < mbit_per_s else ""
 
 
 def activity(report: WorldReport) -> Table:
@@ -88,15 +94,15 @@ def _by_action(report: WorldReport, cell: Callable[[ActionRow], Cell]) -> Table:
 
 
 def fidelity(found: Fidelity) -> Table:
-    """Return how far the devices are from the users, beside how far the users are from themselves."""
-    columns = ("aspect", "half and as many devices", "half and half", "", "all and all")
+    """Return how far devices are from users, beside how far users are from one another."""
+    columns = ("aspect", "verdict", "half and as many devices", "half and half", "all and all")
     rows = [
         Row(
             aspect.name,
             (
-                Cell(f"{aspect.matched:.3f}", aspect.measure),
+                Cell(verdict(aspect), aspect.measure),
+                Cell(f"{aspect.matched:.3f}"),
                 Cell(f"{aspect.halves:.3f}", "noise"),
-                Cell(verdict(aspect)),
                 Cell(f"{aspect.whole:.3f}"),
             ),
         )

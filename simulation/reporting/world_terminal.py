@@ -25,7 +25,7 @@ def render_terminal(report: WorldReport) -> Group:
 
 
 def _tiers(report: WorldReport) -> Table:
-    columns = ("tier", "devices", "events", "speed", "serves", "request", "round", "energy")
+    columns = ("tier", "devices", "events", "serves", "request", "round", "energy")
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -47,7 +47,6 @@ def _tier_row(report: WorldReport, tier: TierRow) -> list[Text]:
         tier.tier,
         f"{formats.count(tier.num_devices)} ({share} %)",
         formats.count(tier.events_median),
-        f"{tier.speed:g}",
         "yes" if tier.can_serve else "no",
         formats.duration(request.seconds),
         formats.duration(whole_round.seconds),
