@@ -119,7 +119,7 @@ class Lens:
             svd = TruncatedSVD(dimensions, random_state=number).fit(scaled)
             vectors = svd.components_.T  # (N, dimensions)
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            groups = min(CLUSTERS, int((counts > 0).sum()))
+            groups = min(CLUSTERS, len(np.unique(vectors.round(6), axis=0)))
             cluster = KMeans(groups, n_init=4, random_state=number).fit_predict(vectors)
         popular = np.argsort(-counts, kind="stable")[:PAIRED_ITEMS]
         return cls(np.asarray(cluster, dtype=np.int64), popular)
