@@ -118,8 +118,9 @@ class Lens:
         with fixed_threads(1):
             svd = TruncatedSVD(dimensions, random_state=number).fit(scaled)
             vectors = svd.components_.T  # (N, dimensions)
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            groups = min(CLUSTERS, len(np.unique(vectors.round(6), axis=0)))
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            vectors = vectors.astype(np.float64).round(4)  # so that what is alike is equal
+            groups = min(CLUSTERS, len(np.unique(vectors, axis=0)))
             cluster = KMeans(groups, n_init=4, random_state=number).fit_predict(vectors)
         popular = np.argsort(-counts, kind="stable")[:PAIRED_ITEMS]
         return cls(np.asarray(cluster, dtype=np.int64), popular)
