@@ -6,34 +6,24 @@ Bytes of resident memory at its peak, after the imports and after the first requ
 """
 
 import json
-import resource
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from clients.peak_memory import peak_bytes
 from clients.serving import Phone
-
-
-def _peak_bytes() -> int:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Linux: rusage would hand down the peak of the process that started this one.
-        high_water = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(high_water.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def main() -> None:
     """Load a package, serve one request, print the memory it took."""
     package, catalogue = (Path(argument) for argument in sys.argv[1:3])
-    imported = _peak_bytes()
+    imported = peak_bytes()
     phone = Phone.load(package, json.loads(catalogue.read_text(encoding="utf-8")))
     taste = np.zeros(phone.ranker.items.shape[1], dtype=np.float32)
     history = np.arange(min(10, len(phone.ranker.items) - 1))
     phone.recommend(history, {len(history) - 1: "a quiet film about the sea"}, taste, 10)
-    answer = {"imported": imported, "peak": _peak_bytes(), "torch": "torch" in sys.modules}
+    answer = {"imported": imported, "peak": peak_bytes(), "torch": "torch" in sys.modules}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -32,6 +32,9 @@ SLOTS_AT_A_TIME = 1 << 16
 LONGEST_SEARCH = 64
 """Slots per wanted item after which a device takes what is left of the catalogue, in its order."""
 
+CELLS_AT_A_TIME = 1 << 24
+"""Devices that are drawn together times items of the catalogue, at most: 64 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class AliasTable:
@@ -216,12 +219,14 @@ class SyntheticEvents:
         waiting, slots_each = np.argsort(wanted, kind="stable"), 1.3
         while len(waiting) and slots_each <= LONGEST_SEARCH:
             left = []
-            for part in _parts((wanted[waiting] * slots_each).astype(np.int64) + 8):
+            slots = (wanted[waiting] * slots_each).astype(np.int64) + 8
+            for part in _parts(slots, self.model.num_items):
                 some = waiting[part.devices]
                 items = self._draw(ids[some], part.width)
                 full = _write_first(items, wanted[some], found, starts[some], self.model.num_items)
                 left.append(some[~full])
-            waiting, slots_each = np.concatenate(left), 2 * slots_each
+            # Parts come with the most slots first: turned round, few slots come first again.
+            waiting, slots_each = np.concatenate(left[::-1]), 2 * slots_each
         for one in waiting:
             chosen = self._with_what_is_left(int(ids[one]), int(wanted[one]))
             found[starts[one] : starts[one] + wanted[one]] = chosen
@@ -253,12 +258,13 @@ class _Part:
     width: int
 
 
-def _parts(slots: NDArray[np.int64]) -> list[_Part]:
-    """Cut devices, those with few slots first, into parts of `SLOTS_AT_A_TIME` slots or fewer."""
+def _parts(slots: NDArray[np.int64], num_items: int) -> list[_Part]:
+    """Cut devices, those with few slots first, into parts that fit the cache and the memory."""
     parts, end = [], len(slots)
+    most = max(1, CELLS_AT_A_TIME // num_items)
     while end > 0:
         width = int(slots[end - 1])
-        start = max(0, end - max(1, SLOTS_AT_A_TIME // width))
+        start = max(0, end - min(most, max(1, SLOTS_AT_A_TIME // width)))
         parts.append(_Part(slice(start, end), width))
         end = start
     return parts
@@ -271,13 +277,18 @@ def _write_first(
     starts: NDArray[np.int64],
     num_items: int,
 ) -> NDArray[np.bool_]:
-    """Write the first different items of each row (B, slots) that has enough; say which have."""
+    """Write the first different items of each row (B, slots) that has enough; say which have.
+
+    A row may have slots beyond its own `LONGEST_SEARCH`, when it is drawn with a device that wants
+    more: those do not count, or what a device has done would depend on its company.
+    """
     devices, slots = items.shape
     key = (items + num_items * np.arange(devices)[:, None]).reshape(-1)
     places = np.arange(key.size, dtype=np.int32)
     first = np.empty(devices * num_items, dtype=np.int32)
     first[key[::-1]] = places[::-1]  # written from the end: the earliest place is what stays
     new = (first[key] == places).reshape(devices, slots)
+    new &= np.arange(slots) < LONGEST_SEARCH * wanted[:, None]
     rank = new.cumsum(axis=1)
     full = rank[:, -1] >= wanted
     keep = new & (rank <= wanted[:, None]) & full[:, None]

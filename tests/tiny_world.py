@@ -25,10 +25,11 @@ from server.settings import (
 from simulation.data.interactions import Columns
 from simulation.data.splits import Split, SplitSettings, split
 from simulation.world.availability import HabitSettings, TimeZone
-from simulation.world.build import build_world
+from simulation.world.build import build_world, pooled_histories
 from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.devices import ReferenceTimes, Tier, WorldSettings
 from simulation.world.network import LinkSettings, NetworkSettings
+from simulation.world.population import PopulationSettings, build_population, fit_population
 from simulation.world.timeline import RoundCost, Timeline
 from tests.simulation.data.made_up import interactions
 
@@ -77,7 +78,7 @@ ALWAYS = HabitSettings(
 """Every phone is there from midnight to noon: longer than any test's rounds."""
 
 TIERS = WorldSettings(
-    reference=ReferenceTimes(step_s=0.01, encode_s=0.001, rank_s=0.0001),
+    reference=ReferenceTimes(step_s=0.01, encode_s=0.001, rank_s=0.0001, serving_mb=60),
     network=NetworkSettings(spread=0, jitter=0, opening_round_trips=0),
     habits=ALWAYS,
     joules_per_mb=1,
@@ -248,4 +249,28 @@ def build_tiny_world(folder: Path) -> TinyWorld:
     for name, rows in (("item_text", NUM_ITEMS), ("private_vectors", len(world.private_texts))):
         vectors = rng.normal(0, 1 / np.sqrt(TEXT_DIM), (rows, TEXT_DIM))
         np.save(phones / f"{name}.npy", vectors.astype(np.float32))
+    return TinyWorld(folder, parts)
+
+
+POPULATION = PopulationSettings(
+    devices=NUM_DEVICES,
+    topics=3,
+    iterations=5,
+    tastes=64,
+    activity_spread=0.1,
+    corrections=1,
+    correction_devices=200,
+)
+
+
+def build_tiny_synthetic_world(folder: Path) -> TinyWorld:
+    """Write as many synthetic devices, fitted on the users of the tiny world."""
+    parts = made_up_split()
+    times_s = parts.train[Columns.TIME_S].to_numpy()
+    fitted = fit_population(pooled_histories(parts), times_s, NUM_ITEMS, POPULATION, SEED)
+    build_population(fitted, POPULATION, TIERS, SEED, folder / "world")
+    (folder / "phones").mkdir()
+    text = generator(SEED, "tiny-text").normal(0, 1 / np.sqrt(TEXT_DIM), (NUM_ITEMS, TEXT_DIM))
+    np.save(folder / "phones" / "item_text.npy", text.astype(np.float32))
+    np.save(folder / "phones" / "private_vectors.npy", np.zeros((0, TEXT_DIM), np.float32))
     return TinyWorld(folder, parts)

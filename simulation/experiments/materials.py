@@ -107,6 +107,8 @@ def prepare_materials(
             f"{parts.interactions.name}: fewer than 2 users have a held-out item under "
             f"split.rule={settings.split.rule}; users need 2 events or more"
         )
+    num_devices = settings.population.devices or parts.interactions.num_users
+    settings.federation.check_population(num_devices)
     world = make_world(run, parts, settings, progress)
     return Materials(parts, world, pooled_histories(parts))
 
@@ -114,13 +116,8 @@ def prepare_materials(
 def make_world(
     run: RunFolder, parts: Split, settings: Settings, progress: Progress = silent
 ) -> World:
-    """Build the devices of a run: the real users', or synthetic ones fitted on them.
-
-    Raises:
-        SettingsError: if a cohort, or the nodes, outnumber the devices.
-    """
+    """Build the devices of a run: the real users', or synthetic ones fitted on them."""
     population = settings.population
-    settings.federation.check_population(population.devices or parts.interactions.num_users)
     if not population.devices:
         return build_world(parts, settings.world, settings.seed, run.world)
     fitted = fit_population(

@@ -94,7 +94,9 @@ def measure_phone(run: RunFolder, materials: Materials, num_requests: int, seed:
         history, _ = requests[number]
         return phone.ranker.top(phone.ranker.state(history, None, taste), history, 10)
 
-    memory = _memory_of_serving(run, materials)
+    catalogue = run.phones / "catalogue.json"
+    write_json(catalogue, materials.catalogue)
+    memory = memory_of_serving(run.package, catalogue)
     with threadpool_limits(1):
         timed = [latency(request, num_requests) for request in (whole, encode, rank)]
     return PhoneCosts(
@@ -148,12 +150,21 @@ def _requests(materials: Materials, count: int, seed: int) -> list[tuple[NDArray
     return drawn
 
 
-def _memory_of_serving(run: RunFolder, materials: Materials) -> dict[str, int]:
-    """Peak memory of a fresh process that loads the package and serves one request."""
-    catalogue = run.phones / "catalogue.json"
-    write_json(catalogue, materials.catalogue)
+def memory_of_serving(package: Path, catalogue: Path) -> dict[str, int]:
+    """Memory of a fresh process that loads a package and serves one request.
+
+    Args:
+        package: an installed package.
+        catalogue: item texts, as a JSON list.
+
+    Returns:
+        bytes at the peak, by "imported" (before the package was loaded) and "peak".
+
+    Raises:
+        EngineError: if serving failed, or imported torch.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "clients.serving_probe", str(run.package), str(catalogue)],
+        [sys.executable, "-m", "clients.serving_probe", str(package), str(catalogue)],
         capture_output=True,
         text=True,
         check=False,

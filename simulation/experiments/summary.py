@@ -30,6 +30,7 @@ from simulation.experiments.outcome import Outcome
 from simulation.reporting import model as tree
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
+from simulation.world.costs import can_hold, on_tier_s
 
 F = TypeVar("F", int, float | int | str)
 PRIMARY: tree.MetricName = "ndcg@10"
@@ -276,7 +277,6 @@ class Summary:
         rows = []
         for index, tier in enumerate(self.settings.world.tiers):
             inside = tier_of == index
-            fits = tier.memory_mb * 1e6 >= costs.model_bytes
             metrics: dict[tree.MetricName, tree.Interval] = {}
             if inside.sum() > 1:
                 bootstrap = intervals.PairedBootstrap.draw(
@@ -286,16 +286,16 @@ class Summary:
                     name: _interval(bootstrap.mean(self._values(FEDERATED, name)[inside]))
                     for name in TIER_METRICS
                 }
-            slower = 1.0 / tier.speed
+            whole_ms = on_tier_s(costs.whole.p50_ms, tier)
             rows.append(
                 tree.Tier(
                     tier=tier.name,
                     num_devices=int((materials.world.tier == index).sum()),
                     metrics=metrics,
-                    can_serve=fits,
+                    can_serve=can_hold(tier, costs.model_bytes),
                     note=(
-                        f"assumed {slower:.1f}x the time of this machine: "
-                        f"{costs.whole.p50_ms * slower:.0f} ms a request; serving adds "
+                        f"assumed {on_tier_s(1.0, tier):.1f}x the time of this machine: "
+                        f"{whole_ms:.0f} ms a request; serving adds "
                         f"{costs.model_bytes / 1e6:.0f} MB of the {tier.memory_mb:.0f} MB it has"
                     ),
                 )

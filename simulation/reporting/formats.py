@@ -112,6 +112,28 @@ def seconds(value_s: float) -> str:
     return f"{value_s:,.1f} s" if value_s < 10 else f"{value_s:,.0f} s"
 
 
+def duration(value_s: float) -> str:
+    """Return a duration of any size: milliseconds below a second.
+
+    >>> duration(0.00034), duration(2.5), duration(0.0)
+    ('0.34 ms', '2.5 s', '0 ms')
+    """
+    if value_s == 0:
+        return "0 ms"
+    return milliseconds(1e3 * value_s) if value_s < 0.9995 else seconds(value_s)
+
+
+def energy(value_j: float) -> str:
+    """Return an energy with two significant digits or more.
+
+    >>> energy(0.00051), energy(0.0202), energy(1.84), energy(212.3)
+    ('0.51 mJ', '20 mJ', '1.8 J', '212 J')
+    """
+    value, unit = (1e3 * value_j, "mJ") if value_j < 0.9995 else (value_j, "J")
+    decimals = 0 if value >= 9.95 else 1 if value >= 0.995 else 2 if value >= 0.0995 else 3
+    return f"{value:,.{decimals}f} {unit}"
+
+
 def moment(when: datetime) -> str:
     """Return a moment in UTC for people.
 

@@ -8,23 +8,19 @@ The page loads nothing: its style and plots are inline, it has no script, and it
 policy forbids both. Item titles are not trusted; jinja2 escapes them, autoescape is never off.
 """
 
-import functools
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
 from pydantic import ValidationError
 
 from models.errors import DataError
 from models.files import write_text
 from simulation.reporting import figures, formats, readings, tables
 from simulation.reporting.model import PRIMARY_METRIC, Interval, ReportData
+from simulation.reporting.pages import style, template
 
 PAGE_NAME = "index.html"
 DATA_NAME = "report.json"
-_HOME = resources.files("simulation.reporting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +82,9 @@ def load_report(path: Path) -> ReportData:
 
 def render_page(report: ReportData) -> str:
     """Return the page as text. The same report gives the same text."""
-    return _template().render(
+    return template("template.html").render(
         report=report,
-        style=Markup(_HOME.joinpath("report.css").read_text("utf-8")),
+        style=style(),
         key_figures=key_figures(report),
         figures=figures,
         formats=formats,
@@ -96,14 +92,6 @@ def render_page(report: ReportData) -> str:
         tables=tables,
         primary_metric=PRIMARY_METRIC,
     )
-
-
-@functools.cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_HOME.joinpath("template.html").read_text("utf-8"))
 
 
 def key_figures(report: ReportData) -> list[KeyFigure]:

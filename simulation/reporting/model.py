@@ -45,13 +45,13 @@ PRIMARY_METRIC: MetricName = "ndcg@10"
 """The metric that headline figures and readings speak about."""
 
 
-class _Node(BaseModel):
+class Node(BaseModel):
     """A frozen part of the tree that takes no unknown keys and no NaN (JSON has none)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Interval(_Node):
+class Interval(Node):
     """A mean over users with its bootstrap interval, all in the unit of the field that holds it."""
 
     mean: float
@@ -69,7 +69,7 @@ class Interval(_Node):
         return self.low <= other.high and other.low <= self.high
 
 
-class PrivateText(_Node):
+class PrivateText(Node):
     """The text that only a device may read, and where it came from."""
 
     synthetic: bool
@@ -78,7 +78,7 @@ class PrivateText(_Node):
     examples: tuple[str, ...]
 
 
-class DataSummary(_Node):
+class DataSummary(Node):
     """The interactions of the run: how many, how split, what the intake met."""
 
     name: str
@@ -93,7 +93,7 @@ class DataSummary(_Node):
     private_text: PrivateText
 
 
-class Cost(_Node):
+class Cost(Node):
     """What an arm asks of one device; `None` where it asks nothing or was not measured."""
 
     latency_p50_ms: NonNegativeFloat | None
@@ -105,7 +105,7 @@ class Cost(_Node):
     rounds: NonNegativeInt | None
 
 
-class Arm(_Node):
+class Arm(Node):
     """One way to recommend, measured on the held-out item of every user."""
 
     key: str = Field(min_length=1)
@@ -124,7 +124,7 @@ class Arm(_Node):
         return self.metrics.get(protocol, {}).get(name)
 
 
-class Contrast(_Node):
+class Contrast(Node):
     """Paired bootstrap of the difference `a - b` over users, full ranking, as a fraction."""
 
     a: str = Field(description="key of an arm")
@@ -146,7 +146,7 @@ class Contrast(_Node):
         return self.low > 0 or self.high < 0
 
 
-class Round(_Node):
+class Round(Node):
     """One federated round of one arm; `metrics` is empty in a round without evaluation."""
 
     arm: str = Field(description="key of an arm")
@@ -159,7 +159,7 @@ class Round(_Node):
     seconds: NonNegativeFloat
 
 
-class Stage(_Node):
+class Stage(Node):
     """One stage of the compression, with whatever figures it reports."""
 
     stage: str
@@ -167,14 +167,14 @@ class Stage(_Node):
     figures: dict[str, float | int | str]
 
 
-class BytePart(_Node):
+class BytePart(Node):
     """One part of the encoder bundle."""
 
     part: str
     num_bytes: NonNegativeInt
 
 
-class Compression(_Node):
+class Compression(Node):
     """How the text teacher became the encoder bundle, and where the bytes went."""
 
     stages: tuple[Stage, ...]
@@ -194,7 +194,7 @@ class Compression(_Node):
         return self
 
 
-class LatencyRow(_Node):
+class LatencyRow(Node):
     """How long one thing takes on this machine, one request at a time."""
 
     what: str
@@ -204,7 +204,7 @@ class LatencyRow(_Node):
     note: str
 
 
-class Tier(_Node):
+class Tier(Node):
     """One class of devices."""
 
     tier: str
@@ -214,7 +214,7 @@ class Tier(_Node):
     note: str
 
 
-class UserExample(_Node):
+class UserExample(Node):
     """What one user sees from the server teacher and from the phone. Local output only."""
 
     user: str
@@ -226,7 +226,7 @@ class UserExample(_Node):
     phone: tuple[str, ...] = Field(description="titles, best first")
 
 
-class LeakCheck(_Node):
+class LeakCheck(Node):
     """Whether every held-out item could have been drawn as a negative."""
 
     passed: bool
@@ -234,7 +234,7 @@ class LeakCheck(_Node):
     statement: str
 
 
-class Roles(_Node):
+class Roles(Node):
     """Keys of the arms that the headline speaks about; `None` when the run has no such arm."""
 
     teacher: str | None = Field(description="the server teacher, 100 % in every share")
@@ -242,7 +242,7 @@ class Roles(_Node):
     static: str | None = Field(description="the arm that the federated arms start from")
 
 
-class ReportData(_Node):
+class ReportData(Node):
     """Everything that the report shows. See the module docstring for the picture."""
 
     title: str

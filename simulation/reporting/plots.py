@@ -53,6 +53,21 @@ class DotRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupRow:
+    """One row of a plot that compares several things of the same kind.
+
+    Args:
+        label: what was measured.
+        values: one dot each, in the unit of the axis, in the order of the legend.
+        text: the values as text.
+    """
+
+    label: str
+    values: tuple[float, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line of a curve: points (x, y) in axis units, ascending in x."""
 
@@ -135,6 +150,51 @@ def _band(axis: Axis, band: Interval | None) -> Markup:
     )
 
 
+def group_plot(
+    rows: Sequence[GroupRow],
+    legend: Sequence[tuple[str, Tone]],
+    axis: Axis,
+    tick_text: Callable[[float], str],
+) -> Markup:
+    """Draw one row per measure with a dot for each member of a group, such as a tier.
+
+    Args:
+        rows: top to bottom; each has a value for every entry of the legend.
+        legend: names and colours of the members.
+        axis: shared by all rows.
+        tick_text: label of a tick.
+
+    Returns:
+        HTML; all text is escaped.
+    """
+    tones = [tone for _, tone in legend]
+    grid = _grid(axis)
+    return Markup(
+        '<div class="dots">{}<div class="dot-axis">{}</div></div>{}',
+    ).format(
+        Markup("").join(_group_row(row, tones, axis, grid) for row in rows),
+        _ticks(axis, tick_text, "left"),
+        _legend([Line(name, tone, False, ()) for name, tone in legend]),
+    )
+
+
+def _group_row(row: GroupRow, tones: Sequence[Tone], axis: Axis, grid: Markup) -> Markup:
+    dot = Markup('<g class="mark tone-{}"><circle cx="{}%" cy="50%" r="5.5"/></g>')
+    places = [axis.position(value) for value in row.values]
+    line = Markup('<line class="zero" x1="{}%" x2="{}%" y1="50%" y2="50%"/>')
+    return Markup(
+        '<div class="dot-row"><div class="dot-label">{}</div>'
+        '<svg class="track" aria-hidden="true">{}{}{}</svg>'
+        '<div class="dot-value"><b>{}</b></div></div>'
+    ).format(
+        row.label,
+        grid,
+        line.format(min(places), max(places)),
+        Markup("").join(dot.format(tone, place) for tone, place in zip(tones, places, strict=True)),
+        row.text,
+    )
+
+
 def _grid(axis: Axis) -> Markup:
     line = Markup('<line class="{}" x1="{}%" x2="{}%" y1="0" y2="100%"/>')
     places = [("zero" if tick == 0 else "grid", axis.position(tick)) for tick in axis.ticks]
@@ -157,6 +217,7 @@ def curve(
     y_text: Callable[[float], str],
     band: Interval | None,
     x_label: str,
+    x_text: Callable[[float], str] = "{:.0f}".format,
 ) -> Markup:
     """Draw lines over a common x axis, with a shaded band of y values behind them.
 
@@ -170,6 +231,7 @@ def curve(
         y_text: label of a y tick.
         band: shaded y interval; None for none.
         x_label: name of the x axis.
+        x_text: label of an x tick.
 
     Returns:
         HTML; all text is escaped.
@@ -186,7 +248,7 @@ def curve(
         Markup("").join(_polyline(line, x_axis, y_axis) for line in lines),
         Markup("").join(_end_dot(line, x_axis, y_axis) for line in lines if not line.dashed),
         _ticks(y_axis, y_text, "bottom"),
-        _ticks(x_axis, lambda tick: f"{tick:.0f}", "left"),
+        _ticks(x_axis, x_text, "left"),
         x_label,
         _legend(lines),
     )

@@ -20,13 +20,19 @@ from simulation.world.network import LinkSettings, NetworkSettings
 
 
 class ReferenceTimes(BaseModel):
-    """What was measured on one core of the measuring machine; RESULTS.md has the commands."""
+    """What was measured on one core of the measuring machine; RESULTS.md has the commands.
+
+    Its `serving_mb` is what stands in for a run that has no package to measure.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step_s: float = Field(gt=0, description="one local training step of one device")
     encode_s: float = Field(gt=0, description="one text of 10 pieces through the encoder bundle")
     rank_s: float = Field(gt=0, description="ranking of the catalogue for one request")
+    serving_mb: float = Field(
+        gt=0, description="memory that loading the package and serving adds, megabytes (1e6 bytes)"
+    )
 
 
 class Tier(BaseModel):

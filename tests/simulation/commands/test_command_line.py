@@ -115,6 +115,46 @@ def test_world_build_and_describe_agree(table, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["num_devices"] == 12
     assert sum(tier["num_devices"] for tier in found["tiers"]) == 12
+    assert found["kind"] == "stored" and found["fidelity"] is None
+
+
+def few(devices: int) -> list[str]:
+    """A small synthetic population."""
+    smaller = ("topics=2", "tastes=64", "corrections=1", "correction_devices=100")
+    settings = [word for key in smaller for word in ("--set", f"population.{key}")]
+    return ["--devices", str(devices), *settings]
+
+
+def test_devices_of_any_number_are_built_and_described(table, capsys):
+    assert run(["world", "build", "--out", "w", "--json", *table, *few(70)]) == 0
+    built = json.loads(capsys.readouterr().out)
+    assert built["num_devices"] == 70
+    on_disk = sum(path.stat().st_size for path in Path("w/world").iterdir())
+    assert built["num_bytes"] == on_disk and built["peak_bytes"] > 1e7 and built["seconds"] > 0
+    assert RunFolder(Path("w")).settings().population.devices == 70
+    assert run(["world", "describe", "w", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["num_devices"], found["num_bytes"]) == ("synthetic", 70, on_disk)
+    assert found["fidelity"]["num_users"] == 12
+    assert Path("w/report/world.html").read_text("utf-8").count('id="fidelity"') == 1
+    assert json.loads(Path("w/report/world.json").read_text())["num_devices"] == 70
+
+
+def test_a_world_is_described_without_its_data(table, tmp_path, capsys):
+    assert run(["world", "build", "--out", "w", *table, *few(30)]) == 0
+    (tmp_path / "events.csv").unlink()
+    capsys.readouterr()
+    assert run(["world", "describe", "w"]) == 2
+    assert "events.csv" in capsys.readouterr().err
+    assert run(["world", "describe", "w", "--no-fidelity", "--out", "page.html"]) == 0
+    said = capsys.readouterr().out
+    assert "30 synthetic devices" in said and "page.html" in said
+    assert "Left out, as asked." in Path("page.html").read_text("utf-8")
+
+
+def test_a_number_of_devices_below_zero_is_no_success(capsys):
+    assert run(["world", "build", "--devices", "-1"]) == 2
+    assert "devices" in capsys.readouterr().err
 
 
 def test_a_cohort_larger_than_the_population_is_refused_before_any_training(table, capsys):

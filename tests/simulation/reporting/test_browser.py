@@ -12,6 +12,9 @@ import pytest
 
 from simulation.reporting.html import write_report
 from simulation.reporting.model import ReportData
+from simulation.reporting.world_html import write_world_page
+from simulation.reporting.world_model import WorldReport
+from tests.simulation.reporting.synthetic_world import synthetic_world, tier_row
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +62,33 @@ def test_nothing_sticks_out_and_nothing_is_loaded(
     page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert requests == [page_path.as_uri()]
+    assert complaints == []
+    context.close()
+
+
+def _long_world() -> WorldReport:
+    """A world with words in it that no line can hold, and a tier that cannot serve."""
+    renamed = synthetic_world().model_dump_json().replace('"small"', f'"{LONG}"')
+    report = WorldReport.model_validate_json(renamed)
+    tiers = (tier_row(LONG, can_serve=False), report.tiers[1])
+    return report.model_copy(update={"tiers": tiers, "title": LONG, "source": LONG})
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("words", ["usual", "long"])
+def test_nothing_sticks_out_of_the_page_of_a_world(
+    browser: Any, tmp_path: Path, width: int, scheme: str, words: str
+) -> None:
+    path = tmp_path / "world.html"
+    write_world_page(_long_world() if words == "long" else synthetic_world(), path)
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
     assert complaints == []
     context.close()
 

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from simulation.reporting.axes import linear_axis
 from simulation.reporting.model import Interval
-from simulation.reporting.plots import DotRow, Line, Stripe, curve, dot_plot, part_bar
+from simulation.reporting.plots import (
+    DotRow,
+    GroupRow,
+    Line,
+    Stripe,
+    curve,
+    dot_plot,
+    group_plot,
+    part_bar,
+)
 
 AXIS = linear_axis([10.0])
 
@@ -46,6 +55,21 @@ def test_a_curve_puts_high_values_on_top() -> None:
     assert 'points="0,100 100,0"' in drawn
     assert 'y="40.0" height="20.0"' in drawn
     ElementTree.fromstring(drawn)
+
+
+def test_a_curve_may_name_its_x_ticks() -> None:
+    line = Line("up", "phone", False, ((0.0, 0.0), (10.0, 10.0)))
+    drawn = str(curve([line], AXIS, AXIS, str, None, "day", lambda tick: f"day {tick:g}"))
+    assert ">day 10</span>" in drawn
+
+
+def test_a_group_has_a_dot_for_each_member_and_a_line_between_them() -> None:
+    rows = [GroupRow("first", (2.0, 8.0), "2 to 8"), GroupRow("<second>", (5.0, 5.0), "5")]
+    drawn = str(group_plot(rows, [("low", "second"), ("high", "phone")], AXIS, str))
+    ElementTree.fromstring(f"<div>{drawn}</div>")
+    assert '<line class="zero" x1="20.0%" x2="80.0%"' in drawn
+    assert 'tone-second"><circle cx="20.0%"' in drawn and 'tone-phone"><circle cx="80.0%"' in drawn
+    assert "&lt;second&gt;" in drawn and drawn.count("<li>") == 2
 
 
 @given(shares=st.lists(st.floats(0, 1), min_size=1, max_size=9))
