@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from models.errors import DataError
 from models.histories import Histories
-from models.seeds import uniforms
+from models.seeds import first_of_each, uniforms
 
 SLOTS_AT_A_TIME = 1 << 16
 """Slots that are drawn together: their columns stay in the cache."""
@@ -282,12 +282,8 @@ def _write_first(
     A row may have slots beyond its own `LONGEST_SEARCH`, when it is drawn with a device that wants
     more: those do not count, or what a device has done would depend on its company.
     """
-    devices, slots = items.shape
-    key = (items + num_items * np.arange(devices)[:, None]).reshape(-1)
-    places = np.arange(key.size, dtype=np.int32)
-    first = np.empty(devices * num_items, dtype=np.int32)
-    first[key[::-1]] = places[::-1]  # written from the end: the earliest place is what stays
-    new = (first[key] == places).reshape(devices, slots)
+    slots = items.shape[1]
+    new = first_of_each(items, num_items)
     new &= np.arange(slots) < LONGEST_SEARCH * wanted[:, None]
     rank = new.cumsum(axis=1)
     full = rank[:, -1] >= wanted

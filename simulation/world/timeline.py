@@ -12,7 +12,8 @@ address, so the same plan drives every engine.
 
 A round invites more phones than it needs (`over_selection`), among those that are available, and
 ends when enough have reported, or at its deadline. Phones are asked in a random order until enough
-are found, so a round costs what its cohort costs, whatever the population. A phone that is not
+are found, so a round costs what its cohort costs, whatever the population. A tier that cannot hold
+the package in memory has no app and is never asked. A phone that is not
 available any more when it would report is interrupted, as is one that its tier's `dropout` hits.
 """
 
@@ -27,6 +28,7 @@ from models.seeds import generator, uniforms
 from server.cohorts import CohortPlan, Outcome
 from server.settings import Federation
 from simulation.world.availability import HOUR_S, Availability
+from simulation.world.costs import can_hold
 from simulation.world.devices import WorldSettings, tiers_of
 from simulation.world.network import Network
 
@@ -107,11 +109,18 @@ class Timeline:
         for asked in self._in_random_order(max(wanted, ASKED_AT_ONCE), round_number):
             if busy is not None:
                 asked = asked[~np.isin(asked, busy)]
+            asked = asked[self._can_serve(asked)]
             there = asked[self._availability.available(asked, time_s)]
             found.append(there[: wanted - sum(map(len, found))])
             if sum(map(len, found)) == wanted:
                 break
         return np.sort(np.concatenate(found))
+
+    def _can_serve(self, device_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each device can hold what serving takes: the app is not installed on others."""
+        needed = self.world.reference.serving_mb * 1e6
+        able = np.asarray([can_hold(kind, needed) for kind in self.world.tiers])
+        return able[tiers_of(device_ids, self.world, self.seed)]
 
     @property
     def _availability(self) -> Availability:

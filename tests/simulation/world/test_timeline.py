@@ -130,3 +130,12 @@ def test_a_cohort_of_millions_is_found_without_looking_at_all_of_them(monkeypatc
     )
     assert len(million.find(5_000, 3600.0, 1)) == 5_000
     assert sum(asked) == 5_000
+
+
+def test_a_tier_that_cannot_hold_the_package_is_never_asked():
+    """The high tier of these has 83 MB for the app, the low one 125."""
+    reference = TIERS.reference.model_copy(update={"serving_mb": 100.0})
+    heavy = replace(TIMELINE, world=TIERS.model_copy(update={"reference": reference}))
+    plan = plan_cohorts(heavy, scheduled(20))
+    assert (TIER[plan.invited] == 0).all()
+    assert (TIER[plan_cohorts(TIMELINE, scheduled(20)).invited] == 1).any()
