@@ -11,7 +11,7 @@ This is the process that SuperExec starts as `flwr-simulation`. What it changes 
 Flower and stands here only.
 """
 
-import itertools
+import threading
 import time
 from typing import Any
 
@@ -27,15 +27,16 @@ POLL_S = 0.1
 class LastingPool(BasicActorPool):
     """A pool in which no dead worker stays."""
 
+    _refilling = threading.Lock()
+
     def submit(self, actor_fn: Any, job: tuple[Any, Message, str, Context]) -> Any:
         """Give a message to an idle worker; wait for one, there may be fewer than before."""
-        for _ in itertools.count():
+        while True:
             try:
                 return super().submit(actor_fn, job)
             except IndexError:  # nobody is idle
                 self._refill()
                 time.sleep(POLL_S)
-        raise AssertionError("an endless count has ended")
 
     def fetch_result_and_return_actor_to_pool(self, future: Any) -> tuple[Message, Context]:
         """Wait for the answer; forget the worker if it has died."""
@@ -56,9 +57,10 @@ class LastingPool(BasicActorPool):
 
     def _refill(self) -> None:
         """Start workers in place of dead ones, as many as the machines that are left can hold."""
-        room = pool_size_from_resources(self.client_resources) - self.num_actors
-        if room > 0:
-            self.add_actors_to_pool(room)
+        with self._refilling:
+            room = pool_size_from_resources(self.client_resources) - self.num_actors
+            if room > 0:
+                self.add_actors_to_pool(room)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ arms/federated/
   history.jsonl  final.npy                                                 after
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from models.recommender import Shared, parameter_layout
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
+from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import run_flower
 from simulation.engines.hardware import block_bytes
 from simulation.engines.inline import run_inline
@@ -28,6 +30,12 @@ from simulation.experiments.materials import Materials
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 from simulation.world.timeline import RoundCost, Timeline, plan_cohorts
+
+PLAYERS: dict[EngineName, Callable[[Path, int], None]] = {
+    "inline": run_inline,
+    "flower": run_flower,
+    "deployment": run_deployment,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +152,8 @@ def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
 
     Args:
         folder: what `prepare_arm` returned.
-        engine: "inline" (this process) or "flower" (`flwr run`, Ray).
+        engine: "inline" (this process), "flower" (`flwr run`, Ray) or "deployment" (a SuperLink
+            and SuperNodes on this machine).
 
     Raises:
         EngineError: if the engine failed, or a reply is missing or wrong.
@@ -155,10 +164,7 @@ def run_arm(folder: Path, engine: EngineName) -> FederatedArm:
     if not History(folder).is_whole():
         rounds_done = checkpoint.rounds_done if checkpoint else 0
         settle_all(taste, rounds_done, job.num_devices)
-        if engine == "inline":
-            run_inline(folder, federation.num_nodes)
-        else:
-            run_flower(folder, federation.num_nodes)
+        PLAYERS[engine](folder, federation.num_nodes)
     settle_all(taste, federation.rounds, job.num_devices)
     Checkpoint.forget(folder)
     return read_arm(folder)

@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import DataError
 from simulation.__main__ import run
-from simulation.engines import flower
+from simulation.engines import processes
 from simulation.run_folder import RunFolder
 
 VERBS = [
@@ -200,7 +200,7 @@ def test_doctor_names_what_does_not_load(module, what, monkeypatch, capsys):
 
 
 def test_doctor_misses_a_command_of_flower(monkeypatch, capsys):
-    monkeypatch.setattr(flower, "TOOLS", ("flower-superstar",))
+    monkeypatch.setattr(processes, "TOOLS", ("flower-superstar",))
     assert run(["doctor", "--json"]) == 1
     assert "`flower-superstar` is not installed" in _findings(capsys)["engine flower"]["found"]
 
