@@ -15,7 +15,7 @@ from simulation.commands import options
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.data.sources import DATA_SOURCES
-from simulation.engines import deployment, flower, superlink
+from simulation.engines import flower, processes
 from simulation.engines.processes import INSTALL, find_app_folder, find_tool
 from simulation.run_folder import versions
 
@@ -96,16 +96,20 @@ def _inline_engine() -> Finding:
 
 def _flower_engine() -> Finding:
     # It changes what is private to Flower and to Ray.
-    trouble = _import_trouble("simulation.engines.ray_workers")
+    trouble = _import_trouble("ray") or _import_trouble("simulation.engines.ray_workers")
     if trouble:
         return Finding("engine flower", False, trouble, INSTALL)
     cluster = flower.cluster_address()
     where = f"the Ray cluster at {cluster}" if cluster else "local Ray"
-    return _flower_runtime("engine flower", superlink.TOOLS, f"flwr run on {where}")
+    return _flower_runtime("engine flower", processes.SIMULATION_TOOLS, f"flwr run on {where}")
 
 
 def _deployment_engine() -> Finding:
-    return _flower_runtime("engine deployment", deployment.TOOLS, "a SuperLink and SuperNodes")
+    trouble = _import_trouble("cryptography")
+    if trouble:
+        return Finding("engine deployment", False, trouble, INSTALL)
+    tools = processes.DEPLOYMENT_TOOLS
+    return _flower_runtime("engine deployment", tools, "a SuperLink and SuperNodes, TLS")
 
 
 def _flower_runtime(what: str, tools: tuple[str, ...], found: str) -> Finding:

@@ -27,7 +27,6 @@ from simulation.engines.superlink import SuperLink
 
 MAX_NODES = 16  # each holds a Python, and one with torch while it works: 0.5 GB
 CONNECTION = "pocketfleet"
-TOOLS = ("flwr", "flower-superlink", "flower-supernode")
 
 
 @dataclass(frozen=True, slots=True)

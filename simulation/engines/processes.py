@@ -22,6 +22,8 @@ from models.errors import EngineError
 
 STOP_TIMEOUT_S = 20.0
 INSTALL = "pip install 'flwr[simulation]>=1.41,<1.43'"
+SIMULATION_TOOLS = ("flwr", "flower-superlink")
+DEPLOYMENT_TOOLS = (*SIMULATION_TOOLS, "flower-supernode")
 
 
 def flower_environment(scratch: Path) -> dict[str, str]:
@@ -32,6 +34,7 @@ def flower_environment(scratch: Path) -> dict[str, str]:
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -25,7 +25,6 @@ from simulation.engines.processes import find_app_folder, find_tool, started
 
 START_TIMEOUT_S = 90.0
 LOG_TAIL_LINES = 15
-TOOLS = ("flwr", "flower-superlink")
 
 
 @dataclass(frozen=True, slots=True)

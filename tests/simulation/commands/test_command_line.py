@@ -189,6 +189,7 @@ def test_doctor_says_what_works(capsys):
         ("torch", "packages"),
         ("simulation.engines.inline", "engine inline"),
         ("ray", "engine flower"),
+        ("cryptography", "engine deployment"),
     ],
 )
 def test_doctor_names_what_does_not_load(module, what, monkeypatch, capsys):
@@ -200,7 +201,7 @@ def test_doctor_names_what_does_not_load(module, what, monkeypatch, capsys):
 
 
 def test_doctor_misses_a_command_of_flower(monkeypatch, capsys):
-    monkeypatch.setattr(processes, "TOOLS", ("flower-superstar",))
+    monkeypatch.setattr(processes, "SIMULATION_TOOLS", ("flower-superstar",))
     assert run(["doctor", "--json"]) == 1
     assert "`flower-superstar` is not installed" in _findings(capsys)["engine flower"]["found"]
 
