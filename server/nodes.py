@@ -10,6 +10,7 @@ When a node is gone, Flower's SuperLink answers in its place, with an error from
 it says to which message it replies, and so for whom it speaks.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from flwr.serverapp import Grid
 from models.errors import EngineError
 
 NODE_WAIT_S = 120.0
-LONGEST_REASON = 300
+REASON_BEGINS, REASON_ENDS = 120, 180  # characters: Ray puts the cause at the end
 
 Read = TypeVar("Read")
+_COLOURS = re.compile(r"\x1b\[\d*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,11 @@ def _spoken_for(reply: Message, asked: Mapping[int, Message]) -> int:
 
 
 def _reason(reply: Message) -> str:
-    """What a failed node says, in one line that is not too long."""
-    line = " ".join(str(reply.error.reason).split())
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
+    """What a failed node says, in one line that is not too long and has no colours."""
+    line = " ".join(_COLOURS.sub("", str(reply.error.reason)).split())
+    if len(line) <= REASON_BEGINS + REASON_ENDS:
+        return line
+    return f"{line[:REASON_BEGINS]} ... {line[-REASON_ENDS:]}"
 
 
 def _wait_for_nodes(grid: Grid, num_nodes: int) -> list[int]:

@@ -72,7 +72,7 @@ class Certificates:
     def make(cls, folder: Path, hosts: Sequence[str]) -> "Certificates":
         """Write new ones for a SuperLink that is reached at these names or addresses.
 
-        Loopback is always among them: the SuperLink's own processes reach it there.
+        Loopback must be among them: the SuperLink's own processes reach it there.
         """
         made = cls(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Certificates:
             .add_extension(_key_usage(signs_certificates=True), critical=True)
             .sign(authority_key, hashes.SHA384())
         )
-        names = [_alternative(host) for host in dict.fromkeys((*hosts, *LOOPBACK))]
+        names = [_alternative(host) for host in dict.fromkeys(hosts)]
         server = (
             _blank(_named("Pocketfleet SuperLink"), issuer, server_key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

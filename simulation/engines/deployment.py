@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import EngineError
-from simulation.engines.certificates import Certificates, make_node_key
+from simulation.engines.certificates import LOOPBACK, Certificates, make_node_key
 from simulation.engines.processes import find_tool, flower_environment, free_ports, started
 from simulation.engines.superlink import SuperLink
 
@@ -72,7 +72,7 @@ def play_on_nodes(run_folder: Path, nodes: Sequence[Node]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="pf-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        certificates = Certificates.make(scratch / "tls", ())
+        certificates = Certificates.make(scratch / "tls", LOOPBACK)
         port, *node_ports = free_ports(1 + len(nodes))
         link = SuperLink(
             flower_environment(scratch),
@@ -83,23 +83,30 @@ def play_on_nodes(run_folder: Path, nodes: Sequence[Node]) -> None:
         )
         with contextlib.ExitStack() as alive:
             alive.enter_context(link.running("--enable-supernode-auth", *certificates.arguments()))
-            _write_connection(link)
+            home = Path(link.environment["FLWR_HOME"])
+            write_connection(home, link.address, certificates.authority)
             for node, node_port in zip(nodes, node_ports, strict=True):
                 alive.enter_context(_supernode(link, node, len(nodes), node_port))
             link.play(run_folder)
 
 
-def _write_connection(link: SuperLink) -> None:
-    """Tell the `flwr` command where the SuperLink is and how to know it."""
+def write_connection(home: Path, address: str, authority: Path) -> None:
+    """Tell the `flwr` command where the SuperLink is and how to know it.
+
+    Args:
+        home: what FLWR_HOME will be.
+        address: of the SuperLink.
+        authority: certificate by which it is known.
+    """
     lines = [
         "[superlink]",
         f'default = "{CONNECTION}"',
+        "",
         f"[superlink.{CONNECTION}]",
-        f'address = "{link.address}"',
-        f"root-certificates = {json.dumps(str(link.authority))}",
+        f'address = "{address}"',
+        f"root-certificates = {json.dumps(str(authority))}",
     ]
-    config = Path(link.environment["FLWR_HOME"]) / "config.toml"
-    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (home / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @contextmanager

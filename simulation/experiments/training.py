@@ -178,19 +178,7 @@ def play_federated(
         engine: which engine plays them.
         progress: told about rounds.
     """
-    text_dim = static.parameters["text_projection"].shape[0]
-    folders = {
-        arm: prepare_arm(
-            run,
-            arm,
-            settings,
-            materials,
-            static.parameters,
-            text_dim,
-            read_private_text=arm == FEDERATED,
-        )
-        for arm in arms
-    }
+    folders = {arm: _prepare_from(run, settings, materials, static, arm) for arm in arms}
     tasks = [functools.partial(run_arm, folders[arm], engine) for arm in arms]
     workers = settings.workers if engine == "inline" else 1
     rounds = settings.federation.rounds
@@ -198,6 +186,21 @@ def play_federated(
         for arm in arms:
             watching.enter_context(watched(folders[arm], rounds, f"rounds of {arm}", progress))
         return dict(in_parallel(tasks, list(arms), workers))
+
+
+def _prepare_from(
+    run: RunFolder, settings: Settings, materials: Materials, static: CentralModel, arm: str
+) -> Path:
+    """Prepare an arm that starts from the static model."""
+    return prepare_arm(
+        run,
+        arm,
+        settings,
+        materials,
+        static.parameters,
+        static.parameters["text_projection"].shape[0],
+        read_private_text=arm == FEDERATED,
+    )
 
 
 def simulate_arm(
@@ -224,23 +227,40 @@ def simulate_arm(
         resume: go on after the last round of an arm that lies there; one that was stopped before
             its first round is prepared anew.
     """
-    if resume and is_prepared(run.arm(arm)):
-        return _watch_arm(run.arm(arm), arm, settings, engine, progress)
+    folder = run.arm(arm)
+    if not (resume and is_prepared(folder)):
+        prepare_alone(run, settings, arm, cache, progress, fresh=fresh)
+    rounds = settings.federation.rounds
+    with watched(folder, rounds, f"rounds of {arm}", progress), fixed_threads(1):
+        return run_arm(folder, engine)
+
+
+def prepare_alone(
+    run: RunFolder,
+    settings: Settings,
+    arm: str,
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    fresh: bool = False,
+) -> Path:
+    """Make all that one federated arm needs before round 1; return its folder.
+
+    Args:
+        run: the run folder.
+        settings: of the run.
+        arm: `FEDERATED` or `FEDERATED_BLIND`.
+        cache: the cache folder.
+        progress: told about everything that takes long.
+        fresh: make the encoder bundle anew even when nothing changed.
+    """
     materials = prepare_materials(run, settings, cache, progress)
     check_materials(materials, settings)
     make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
     _, text = encode_on_phones(run, materials, progress)
     jobs = central_jobs(settings, materials, text, None)
     static = train_pooled(jobs, settings.workers, progress)[STATIC]
-    return play_federated(run, settings, materials, static, (arm,), engine, progress)[arm]
-
-
-def _watch_arm(
-    folder: Path, arm: str, settings: Settings, engine: EngineName, progress: Progress
-) -> FederatedArm:
-    rounds = settings.federation.rounds
-    with watched(folder, rounds, f"rounds of {arm}", progress), fixed_threads(1):
-        return run_arm(folder, engine)
+    return _prepare_from(run, settings, materials, static, arm)
 
 
 Result = TypeVar("Result")

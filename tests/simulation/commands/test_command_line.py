@@ -24,6 +24,7 @@ VERBS = [
     ["world", "build"],
     ["world", "describe"],
     ["simulate"],
+    ["deploy"],
     ["compare"],
     ["report"],
     ["doctor"],
