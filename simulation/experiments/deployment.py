@@ -53,32 +53,35 @@ class Layout:
 
     def commands(self) -> dict[str, list[str]]:
         """Where -> what to type there, in this order."""
-        cloud, port = "on the SuperLink's machine", self.superlink.rpartition(":")[2]
+        cloud, port = "the SuperLink's machine", self.superlink.rpartition(":")[2]
+        here = f"export FLWR_HOME={self.folder} {ENVIRONMENT}"
         tls = " ".join(Certificates(self.folder / "tls").arguments())
         run = f"run-folder={json.dumps(str(self.run_folder))}"
         found = {
-            cloud: [
-                f"export FLWR_HOME={self.folder} {ENVIRONMENT}",
+            f"1. {cloud}": [
+                here,
                 f"flower-superlink --host 0.0.0.0 --port {port} --enable-supernode-auth "
                 f"--disable-runtime-dependency-installation {tls}",
             ]
         }
-        for partition in range(self.num_nodes):
-            found[f"on the machine of node {partition}, given {self.node(partition)}"] = [
-                f'ssh-keygen -q -t ecdsa -b 384 -N "" -f {NODE_FOLDER}/node.key',
+        for node in range(self.num_nodes):
+            found[f"2. node {node}'s machine, to which {self.node(node)} was carried"] = [
+                f'ssh-keygen -q -t ecdsa -b 384 -N "" -f {NODE_FOLDER}/node.key'
+            ]
+        found[f"3. {cloud}, once for each node, with its node.key.pub"] = [
+            here,
+            f"flwr supernode register node.key.pub {CONNECTION}",
+        ]
+        for node in range(self.num_nodes):
+            found[f"4. node {node}'s machine"] = [
                 f"export FLWR_HOME={NODE_FOLDER}/flower {ENVIRONMENT}",
                 f"flower-supernode --superlink {self.superlink} "
                 f"--root-certificates {NODE_FOLDER}/authority.pem "
                 f"--auth-supernode-private-key {NODE_FOLDER}/node.key "
-                f"--node-config '{node_config(partition, self.num_nodes, NODE_FOLDER)}'",
+                f"--node-config '{node_config(node, self.num_nodes, NODE_FOLDER)}'",
             ]
-        found[f"{cloud}, before a node starts, with its node.key.pub"] = [
-            f"flwr supernode register node.key.pub {CONNECTION}"
-        ]
-        found[f"{cloud}, when all nodes run"] = [
-            f"flwr run {find_app_folder()} {CONNECTION} --stream --run-config '{run}'"
-        ]
-        return found
+        command = f"flwr run {find_app_folder()} {CONNECTION} --stream --run-config '{run}'"
+        return found | {f"5. {cloud}": [command]}
 
 
 def lay_out(folder: Path, run_folder: Path, num_nodes: int, superlink: str) -> Layout:
