@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from simulation.commands import options
 from simulation.commands.console import Voice, command_line
@@ -56,7 +55,5 @@ def deploy(
         check_layout(run.deployment, superlink)
         folder = prepare_alone(run, settings, arm, cache_folder(), progress, fresh=fresh)
         layout = lay_out(run.deployment, folder, num_nodes, superlink)
-    text = layout.commands_file.read_text(encoding="utf-8")
-    voice.show(Text(text, no_wrap=True, overflow="ignore"))  # whole lines, to be copied
-    voice.show(f"Commands: {layout.commands_file}")
+    voice.show_lines(layout.commands_file.read_text(encoding="utf-8"))
     voice.result({"folder": layout.folder, "run_folder": folder, "commands": layout.commands()})

@@ -23,6 +23,9 @@ from simulation.engines.node_folder import cut_node_folder
 from simulation.engines.processes import find_app_folder
 
 NODE_FOLDER = Path("FOLDER")  # where a node's folder lies on its own machine: its owner knows
+ABOUT = """# A federated training on machines of its own: what to type where.
+# FOLDER is the absolute path at which a node's folder lies on the node's own machine; all
+# machines have the same version of pocketfleet installed."""
 ENVIRONMENT = "FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 OMP_NUM_THREADS=1"
 
 
@@ -106,10 +109,8 @@ def lay_out(folder: Path, run_folder: Path, num_nodes: int, superlink: str) -> L
     for partition in range(num_nodes):
         cut_node_folder(run_folder, partition, num_nodes, layout.node(partition))
         shutil.copyfile(certificates.authority, layout.node(partition) / "authority.pem")
-    text = [
-        line for where, lines in layout.commands().items() for line in ("", f"# {where}", *lines)
-    ]
-    write_text(layout.commands_file, "\n".join(text[1:]) + "\n")
+    steps = ["\n".join((f"# {where}", *lines)) for where, lines in layout.commands().items()]
+    write_text(layout.commands_file, "\n\n".join((ABOUT, *steps)) + "\n")
     return layout
 
 
