@@ -185,7 +185,8 @@ def _wait_for_nodes(grid: Grid, num_nodes: int) -> list[int]:
         if time.monotonic() > deadline:
             raise EngineError(
                 f"{len(node_ids)} of {num_nodes} nodes appeared within {NODE_WAIT_S:.0f} s: "
-                "look into the engine's log, or ask for fewer with federation.num_nodes"
+                "look into the logs of the engine and of the nodes, or ask for fewer with "
+                "federation.num_nodes"
             )
         time.sleep(0.1)
     return node_ids

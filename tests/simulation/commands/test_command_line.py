@@ -70,6 +70,7 @@ def test_no_verb_shows_the_help_and_is_no_success(capsys):
         (["quickstart", "--preset", "nothing.toml"], "no preset 'nothing.toml'"),
         (["data", "fetch", "netflix"], "no data source 'netflix'"),
         (["report", "nowhere"], "nowhere"),
+        (["deploy", "--superlink", "cloud.example"], "wanted HOST:PORT"),
         (["world", "describe", "nowhere"], "holds no world"),
         (
             [

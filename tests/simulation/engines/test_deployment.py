@@ -1,5 +1,6 @@
 """A SuperLink and SuperNodes, with TLS and node authentication: two minutes each, so all slow."""
 
+import contextlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,15 +100,8 @@ def test_a_node_with_another_key_is_not_let_in(tiny: TinyWorld, scratch: list[Pa
 
     monkeypatch.setattr(deployment, "make_node_key", make_two)
     folder = tiny.prepare_run("stranger", federation(1))
-    with ThreadPoolExecutor(1) as aside:
-        run = aside.submit(run_deployment, folder, 1)
-        log = folder / "flower.node-0.log"
-        wait_for(lambda: run.done() or (log.is_file() and refused(log)), "the refusal")
-        assert not run.done()
-        for name in ("flower-superlink", "flwr"):
-            kill_all_that_name(scratch[0], name)
-        with pytest.raises(EngineError, match="the Flower run ended as"):
-            run.result()
+    with pytest.raises(EngineError, match="0 of 1 nodes appeared"):
+        run_deployment(folder, 1)
     assert rounds_done(folder) == 0
     assert who_names(folder, *scratch) == []
 
@@ -117,21 +111,13 @@ def test_too_many_nodes_for_one_machine_are_refused(tmp_path):
         run_deployment(tmp_path, 17)
 
 
-def refused(log: Path) -> bool:
-    return "401" in log.read_text() or "uthenticat" in log.read_text()
-
-
-def kill_all_that_name(folder: Path, command: str = "") -> int:
+def kill_all_that_name(folder: Path) -> int:
     """Kill as a power cut would: at once, and nobody says goodbye."""
     killed = 0
     for process in psutil.process_iter():
-        try:
+        with contextlib.suppress(psutil.Error):
             words = [*process.cmdline(), *process.environ().values()]
-            if any(str(folder) in word for word in words) and (
-                not command or any(word.endswith(f"/{command}") for word in process.cmdline())
-            ):
+            if any(str(folder) in word for word in words):
                 process.kill()
                 killed += 1
-        except psutil.Error:
-            continue
     return killed
