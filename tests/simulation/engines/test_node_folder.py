@@ -1,17 +1,32 @@
 """A node's folder holds its own devices and nothing else, and they are who they were."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from clients.job import DEVICE_JOB_FILE, DeviceJob
 from clients.local_evaluation import evaluate_devices
+from clients.personal import PersonalStore
 from clients.protocol.messages import EvalTask
 from clients.protocol.partitions import partition_bounds
 from clients.recommender_training import train_cohort
 from clients.shard import DeviceShard, WorldManifest
+from clients.synthetic_events import TasteModel
 from models.errors import DataError
+from models.seeds import generator
 from simulation.engines.node_folder import cut_node_folder
-from tests.tiny_world import NUM_DEVICES, RECOMMENDER, SEED, TinyWorld, federation
+from simulation.world.population import FittedPopulation, PopulationSettings, build_population
+from tests.tiny_world import (
+    NUM_DEVICES,
+    NUM_ITEMS,
+    RECOMMENDER,
+    SEED,
+    TEXT_DIM,
+    TIERS,
+    TinyWorld,
+    federation,
+)
 
 NODES = 3
 
@@ -90,3 +105,43 @@ def test_devices_that_do_not_read_private_text_hold_none(tiny: TinyWorld, run_fo
     assert not (tmp_path / "node" / "phones" / "private_vectors.npy").exists()
     assert (np.load(tmp_path / "node" / "world" / "private_row.npy") == -1).all()
     assert opened(tmp_path / "node", 0).num_devices == 13
+
+
+def test_synthetic_devices_are_cut_too(tmp_path):
+    """Nothing of theirs is stored but a tier and a number of events."""
+    rng = generator(SEED, "population")
+    model = TasteModel.of(rng.random((6, 4)), rng.random((4, NUM_ITEMS)))
+    fitted = FittedPopulation(model, rng.integers(2, 20, 6))
+    population = PopulationSettings(
+        devices=NUM_DEVICES,
+        topics=4,
+        iterations=1,
+        tastes=6,
+        activity_spread=0.1,
+        corrections=0,
+        correction_devices=100,
+    )
+    run_folder = tmp_path / "run"
+    build_population(fitted, population, TIERS, SEED, run_folder / "world")
+    (run_folder / "phones").mkdir()
+    for name, rows in (("item_text", NUM_ITEMS), ("private_vectors", 0)):
+        np.save(run_folder / "phones" / f"{name}.npy", np.zeros((rows, TEXT_DIM), np.float32))
+    PersonalStore.create(run_folder / "taste.npy", NUM_DEVICES, RECOMMENDER.dim)
+    job = DeviceJob(
+        seed=SEED,
+        world=Path("world"),
+        phones=Path("phones"),
+        taste=Path("taste.npy"),
+        recommender=RECOMMENDER,
+        read_private_text=True,
+        threads=1,
+    )
+    (run_folder / DEVICE_JOB_FILE).write_text(job.model_dump_json())
+    cut_node_folder(run_folder, 1, NODES, tmp_path / "node")
+    here, there = opened(run_folder, 1), opened(tmp_path / "node", 1)
+    rows = np.arange(here.num_devices)
+    (events, held_out), (cut, cut_held_out) = here.events.cut(rows), there.events.cut(rows)
+    assert here.first_device == there.first_device == 13
+    np.testing.assert_array_equal(cut.items, events.items)
+    np.testing.assert_array_equal(cut_held_out, held_out)
+    assert len(np.load(tmp_path / "node" / "world" / "num_events.npy")) == here.num_devices
