@@ -16,11 +16,12 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from clients.job import DEVICE_JOB_FILE, DeviceJob
 from server.settings import SERVER_JOB_FILE, ServerJob
-from simulation.engines.names import ENGINES
+from simulation.engines.names import EngineName
 from simulation.experiments.arms import FEDERATED
 from simulation.experiments.federation import run_arm
 from simulation.run_folder import RunFolder
 
+COMPARED: tuple[EngineName, ...] = ("inline", "flower")
 REPEATS, ROUNDS, NODES = 3, 3, 2
 
 
@@ -43,10 +44,10 @@ def prepare(run: RunFolder, name: str) -> Path:
 
 def main() -> None:
     run = RunFolder(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart").resolve())
-    seconds: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    seconds: dict[str, list[float]] = {engine: [] for engine in COMPARED}
     finals = {}
     for _ in range(REPEATS):
-        for engine in ENGINES:
+        for engine in COMPARED:
             folder = prepare(run, f"benchmark-{engine}")
             started = time.perf_counter()
             finals[engine] = run_arm(folder, engine).parameters

@@ -1,7 +1,8 @@
 """The ClientApp: unpack a message, call the phones, pack the reply.
 
 One node is a shard of devices. Its files are named in the run folder, whose absolute path is the
-one key of the run config; nothing of a device travels in a message.
+one key of the run config; a node that holds a folder of its own names it in its node config.
+Nothing of a device travels in a message.
 """
 
 import functools
@@ -42,7 +43,7 @@ def forget_shards() -> None:
 
 def _node(context: Context) -> tuple[DeviceJob, DeviceShard]:
     job, shard = _open(
-        str(context.run_config["run-folder"]),
+        str(context.node_config.get("run-folder") or context.run_config["run-folder"]),
         int(context.node_config["partition-id"]),
         int(context.node_config["num-partitions"]),
     )
@@ -53,7 +54,12 @@ def _node(context: Context) -> tuple[DeviceJob, DeviceShard]:
 @app.query()
 def query(message: Message, context: Context) -> Message:
     """Say which partition this node holds: node ids are random in every Flower run."""
-    config = ConfigRecord({"partition_id": int(context.node_config["partition-id"])})
+    config = ConfigRecord(
+        {
+            "partition_id": int(context.node_config["partition-id"]),
+            "num_partitions": int(context.node_config["num-partitions"]),
+        }
+    )
     return Message(content=RecordDict({"config": config}), reply_to=message)
 
 

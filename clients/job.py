@@ -16,11 +16,14 @@ DEVICE_JOB_FILE = "device-job.json"
 class DeviceJob(BaseModel):
     """The phones' side of a run.
 
+    Paths in the file may be relative to the folder it lies in, so that the folder may be moved to
+    another machine; here they are absolute.
+
     Attributes:
         seed: the run's seed.
-        world: folder of the world, absolute.
-        phones: folder of what the phones worked out themselves, absolute.
-        taste: file of the personal parameters, absolute.
+        world: folder of the world.
+        phones: folder of what the phones worked out themselves.
+        taste: file of the personal parameters.
         recommender: the shape of the recommender.
         read_private_text: whether the devices look at private texts.
         threads: torch threads of one node.
@@ -50,6 +53,8 @@ class DeviceJob(BaseModel):
                 "`pocketfleet simulate`, or pass --run-config 'run-folder=\"/absolute/path\"'"
             )
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            job = cls.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:
             raise DataError(f"{path} is damaged or of another version: prepare it again") from error
+        places = {name: run_folder / getattr(job, name) for name in ("world", "phones", "taste")}
+        return job.model_copy(update=places)

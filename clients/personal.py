@@ -30,7 +30,7 @@ class PersonalStore:
     """The personal parameters of devices `first` .. `end - 1`.
 
     Attributes:
-        path: of the whole population's file.
+        path: of the file, of the whole population or of the devices that a node holds.
         first: the node's first device.
         end: one more than its last.
         settled: (end - first, dim) the file's rows of these devices, mapped read-write.
@@ -54,8 +54,14 @@ class PersonalStore:
             raise DataError(f"cannot write the personal parameters {path}: {error}") from error
 
     @classmethod
-    def open(cls, path: Path, first: int, end: int) -> "PersonalStore":
+    def open(cls, path: Path, first: int, end: int, start: int = 0) -> "PersonalStore":
         """Map the rows of some devices.
+
+        Args:
+            path: of the file.
+            first: the first device.
+            end: one more than the last.
+            start: the device in the file's first row.
 
         Raises:
             DataError: if the file is missing or damaged, or has too few rows.
@@ -64,12 +70,12 @@ class PersonalStore:
             mapped = np.lib.format.open_memmap(path, mode="r+")
         except (OSError, ValueError) as error:
             raise DataError(f"cannot open the personal parameters {path}: {error}") from error
-        if mapped.ndim != 2 or len(mapped) < end:
+        if mapped.ndim != 2 or len(mapped) < end - start:
             raise DataError(
                 f"the personal parameters {path} have shape {mapped.shape}, devices {first} .. "
                 f"{end - 1} are wanted: prepare the run again"
             )
-        return cls(path, first, end, mapped[first:end])
+        return cls(path, first, end, mapped[first - start : end - start])
 
     def stage(
         self, round_number: int, rows: NDArray[np.integer], values: NDArray[np.float32]

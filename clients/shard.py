@@ -20,7 +20,9 @@
       private_vectors.npy (M, D)
     taste.npy (U, dim)         personal parameters, one file per run (`clients.personal`)
 
-Partition k of K is a contiguous stretch of devices, so K is free to change between runs.
+Partition k of K is a contiguous stretch of devices, so K is free to change between runs. A folder
+may hold only some devices of the population, `first_device` of its manifest and those after it: the
+columns then begin with that device, and device ids stay what they are.
 """
 
 import itertools
@@ -52,6 +54,7 @@ class WorldManifest:
         tiers: names of the device tiers, in the order of the `tier` column.
         events: whether they are stored, or drawn when asked for.
         seed: of the population.
+        first_device: the device that the columns of this folder begin with.
     """
 
     num_devices: int
@@ -59,6 +62,7 @@ class WorldManifest:
     tiers: tuple[str, ...]
     events: Literal["stored", "synthetic"]
     seed: int
+    first_device: int = 0
 
     @classmethod
     def read(cls, world: Path) -> "WorldManifest":
@@ -227,14 +231,21 @@ class DeviceShard:
         """
         manifest = WorldManifest.read(world)
         first, end = partition_bounds(manifest.num_devices, partition_id, num_partitions)
+        start, tier = manifest.first_device, column(world, "tier")
+        if first < start or end > start + len(tier):
+            raise DataError(
+                f"{world} holds devices {start} .. {start + len(tier) - 1}, partition "
+                f"{partition_id} of {num_partitions} is {first} .. {end - 1}: give the node the "
+                "folder that was cut for it, or mend its partition-id and num-partitions"
+            )
         private = column(phones, "private_vectors") if read_private_text else None
         return cls(
             first_device=first,
             events=open_events(world, manifest, first, end, private),
-            tier=column(world, "tier")[first:end],
+            tier=tier[first - start : end - start],
             manifest=manifest,
             text=np.array(column(phones, "item_text")),
-            personal=PersonalStore.open(taste, first, end),
+            personal=PersonalStore.open(taste, first, end, start),
             taste_size=taste_size,
         )
 
@@ -275,13 +286,14 @@ def open_events(
     Raises:
         DataError: if a column is missing or damaged.
     """
+    here, beyond = first - manifest.first_device, end - manifest.first_device
     if manifest.events == "synthetic":
-        num_events = column(world, "num_events")[first:end]
+        num_events = column(world, "num_events")[here:beyond]
         return SyntheticEvents(TasteModel.read(world), first, num_events, manifest.seed)
-    offsets = np.asarray(column(world, "offsets")[first : end + 1])
+    offsets = np.asarray(column(world, "offsets")[here : beyond + 1])
     inside = slice(int(offsets[0]), int(offsets[-1]))
     private_row = None if private_vectors is None else column(world, "private_row")[inside]
     histories = Histories(
         offsets - offsets[0], column(world, "item")[inside], private_row, private_vectors
     )
-    return StoredEvents(histories, column(world, "held_out")[first:end])
+    return StoredEvents(histories, column(world, "held_out")[here:beyond])

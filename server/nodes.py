@@ -5,8 +5,12 @@
 
 A fault never stops a round and never counts twice: what is unusable is left out, and why stands in
 the history. Which node holds which partition is asked once; node ids are random in every run.
+
+When a node is gone, Flower's SuperLink answers in its place, with an error from an id of its own;
+it says to which message it replies, and so for whom it speaks.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +22,10 @@ from flwr.serverapp import Grid
 from models.errors import EngineError
 
 NODE_WAIT_S = 120.0
-LONGEST_REASON = 300
+REASON_BEGINS, REASON_ENDS = 120, 180  # characters: Ray puts the cause at the end
 
 Read = TypeVar("Read")
+_COLOURS = re.compile(r"\x1b\[\d*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class Nodes:
         """Wait for the nodes and ask each which partition it holds.
 
         Raises:
-            EngineError: if too few nodes appear, one fails, or two hold the same partition.
+            EngineError: if too few nodes appear, one fails, two hold the same partition, or one
+                counts other partitions than the run.
         """
         node_ids = _wait_for_nodes(grid, num_nodes)
         asked = [
@@ -66,10 +72,15 @@ class Nodes:
         for reply in replies:
             if reply.has_error():
                 raise EngineError(f"node {reply.metadata.src_node_id} failed: {_reason(reply)}")
-        node_of = {
-            int(reply.content["config"]["partition_id"]): reply.metadata.src_node_id
-            for reply in replies
-        }
+        node_of = {}
+        for reply in replies:
+            held = reply.content["config"]
+            if (counted := held.get("num_partitions", num_nodes)) != num_nodes:
+                raise EngineError(
+                    f"a node holds partition {held['partition_id']} of {counted}, the run has "
+                    f"{num_nodes}: start it with num-partitions={num_nodes} and the shard of that"
+                )
+            node_of[int(held["partition_id"])] = reply.metadata.src_node_id
         if sorted(node_of) != list(range(num_nodes)):
             raise EngineError(f"nodes hold partitions {sorted(node_of)}, wanted 0..{num_nodes - 1}")
         return cls(grid, node_of, timeout_s)
@@ -99,11 +110,14 @@ class Nodes:
             for partition, content in sorted(tasks.items())
         ]
         partition_of = {self.node_of[partition]: partition for partition in tasks}
+        asked = dict(zip(sorted(tasks), messages, strict=True))
         found: dict[int, Read] = {}
         faults: dict[int, list[str]] = {}
         heard = set()
         for reply in self.grid.send_and_receive(messages, timeout=self.timeout_s):
             partition = partition_of.get(reply.metadata.src_node_id, -1)
+            if partition < 0 and reply.has_error():
+                partition = _spoken_for(reply, asked)
             fault = self._take(reply, partition, kind, group, read, found, partition in heard)
             heard.add(partition)
             if fault:
@@ -144,10 +158,24 @@ class Nodes:
         return ""
 
 
+def _spoken_for(reply: Message, asked: Mapping[int, Message]) -> int:
+    """The partition to whose message somebody else replied; -1: none of those that were asked.
+
+    Messages get their id when they are sent.
+    """
+    wanted = reply.metadata.reply_to_message_id
+    for partition, message in asked.items():
+        if wanted and message.metadata.message_id == wanted:
+            return partition
+    return -1
+
+
 def _reason(reply: Message) -> str:
-    """What a failed node says, in one line that is not too long."""
-    line = " ".join(str(reply.error.reason).split())
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
+    """What a failed node says, in one line that is not too long and has no colours."""
+    line = " ".join(_COLOURS.sub("", str(reply.error.reason)).split())
+    if len(line) <= REASON_BEGINS + REASON_ENDS:
+        return line
+    return f"{line[:REASON_BEGINS]} ... {line[-REASON_ENDS:]}"
 
 
 def _wait_for_nodes(grid: Grid, num_nodes: int) -> list[int]:
@@ -157,7 +185,8 @@ def _wait_for_nodes(grid: Grid, num_nodes: int) -> list[int]:
         if time.monotonic() > deadline:
             raise EngineError(
                 f"{len(node_ids)} of {num_nodes} nodes appeared within {NODE_WAIT_S:.0f} s: "
-                "look into the engine's log, or ask for fewer with federation.num_nodes"
+                "look into the logs of the engine and of the nodes, or ask for fewer with "
+                "federation.num_nodes"
             )
         time.sleep(0.1)
     return node_ids

@@ -24,6 +24,7 @@ from rich.console import Console
 from models.errors import PocketfleetError
 from simulation.commands import (
     data_verbs,
+    deployment_verbs,
     doctor,
     encoder_verbs,
     run_verbs,
@@ -52,6 +53,7 @@ app.command()(encoder_verbs.encode)
 app.command()(encoder_verbs.inspect)
 app.add_typer(world_verbs.app, name="world")
 app.command()(run_verbs.simulate)
+app.command()(deployment_verbs.deploy)
 app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
 app.command()(doctor.doctor)

@@ -7,6 +7,7 @@
       world/        the devices                  phones/           what they worked out themselves
       package/      what is installed on a phone
       arms/NAME/    jobs, cohort plan, history, final parameters of a federated arm
+      deployment/   what machines of a deployment are given
       report/       index.html and report.json
 
 `status` is "running" from the first moment and "complete" only at the end, so a run that broke is
@@ -102,6 +103,11 @@ class RunFolder:
     def report(self) -> Path:
         """Where the report is drawn."""
         return self.path / "report"
+
+    @property
+    def deployment(self) -> Path:
+        """What the machines of a deployment are given."""
+        return self.path / "deployment"
 
     def arm(self, name: str) -> Path:
         """Folder of a federated arm."""

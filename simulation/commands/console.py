@@ -50,6 +50,11 @@ class Voice:
         if not self.machine:
             Console().print(content)
 
+    def show_lines(self, text: str) -> None:
+        """Show text as it is, lines unbroken however long they are: it is to be copied."""
+        if not self.machine:
+            Console(soft_wrap=True).print(text, highlight=False, markup=False, end="")
+
     def note(self, text: str) -> None:
         """Say something in passing, on stderr."""
         self._notes.print(text, style="dim", highlight=False, markup=False)

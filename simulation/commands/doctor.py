@@ -15,7 +15,8 @@ from simulation.commands import options
 from simulation.commands.console import Voice
 from simulation.data.cache import cache_folder
 from simulation.data.sources import DATA_SOURCES
-from simulation.engines import flower
+from simulation.engines import flower, processes
+from simulation.engines.processes import INSTALL, find_app_folder, find_tool
 from simulation.run_folder import versions
 
 MIN_FREE_BYTES = 3_000_000_000
@@ -89,21 +90,37 @@ def _inline_engine() -> Finding:
     # It uses what is private to Flower, so another version of Flower may break it.
     trouble = _import_trouble("simulation.engines.inline")
     if trouble:
-        return Finding("engine inline", False, trouble, flower.INSTALL)
+        return Finding("engine inline", False, trouble, INSTALL)
     return Finding("engine inline", True, f"{os.cpu_count()} cores, this process", "")
 
 
 def _flower_engine() -> Finding:
-    trouble = _import_trouble("ray")
+    # It changes what is private to Flower and to Ray.
+    trouble = _import_trouble("ray") or _import_trouble("simulation.engines.ray_workers")
     if trouble:
-        return Finding("engine flower", False, trouble, flower.INSTALL)
+        return Finding("engine flower", False, trouble, INSTALL)
+    cluster = flower.cluster_address()
+    where = f"the Ray cluster at {cluster}" if cluster else "local Ray"
+    return _flower_runtime("engine flower", processes.SIMULATION_TOOLS, f"flwr run on {where}")
+
+
+def _deployment_engine() -> Finding:
+    trouble = _import_trouble("cryptography")
+    if trouble:
+        return Finding("engine deployment", False, trouble, INSTALL)
+    tools = processes.DEPLOYMENT_TOOLS
+    return _flower_runtime("engine deployment", tools, "a SuperLink and SuperNodes, TLS")
+
+
+def _flower_runtime(what: str, tools: tuple[str, ...], found: str) -> Finding:
+    """Whether Flower's commands are there, and the app that they run."""
     try:
-        app = flower.find_app_folder()
-        for tool in flower.TOOLS:
-            flower.find_tool(tool)
+        app = find_app_folder()
+        for tool in tools:
+            find_tool(tool)
     except PocketfleetError as error:
-        return Finding("engine flower", False, str(error), "do so, or use --engine inline")
-    return Finding("engine flower", True, f"flwr run on local Ray, app in {app}", "")
+        return Finding(what, False, str(error), "do so, or use --engine inline")
+    return Finding(what, True, f"{found}, app in {app}", "")
 
 
 def _data() -> Finding:
@@ -129,6 +146,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _packages,
     _inline_engine,
     _flower_engine,
+    _deployment_engine,
     _data,
     _disk,
 )

@@ -31,7 +31,8 @@ Engine = Annotated[
     typer.Option(
         "--engine",
         "-e",
-        help="inline: this process. flower: the same apps under `flwr run` on local Ray.",
+        help="inline: this process. flower: the same apps under `flwr run` on local Ray, or on "
+        "the cluster that RAY_ADDRESS names. deployment: on a SuperLink and SuperNodes with TLS.",
     ),
 ]
 Fresh = Annotated[

@@ -1,1 +1,1 @@
-"""Two ways to run the same two Flower apps: inline and `flwr run`."""
+"""Ways to run the same two Flower apps: inline, simulated on Ray, and deployed."""

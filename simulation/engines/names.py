@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-EngineName = Literal["inline", "flower"]
-ENGINES: tuple[EngineName, ...] = ("inline", "flower")
+EngineName = Literal["inline", "flower", "deployment"]
+ENGINES: tuple[EngineName, ...] = ("inline", "flower", "deployment")

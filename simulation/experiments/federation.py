@@ -5,6 +5,7 @@ arms/federated/
   history.jsonl  final.npy                                                 after
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from models.recommender import Shared, initial_parameters, parameter_layout, tra
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
+from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import run_flower
 from simulation.engines.hardware import block_bytes
 from simulation.engines.inline import run_inline
@@ -30,6 +32,12 @@ from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.timeline import RoundCost, Timeline
+
+PLAYERS: dict[EngineName, Callable[[Path, int], None]] = {
+    "inline": run_inline,
+    "flower": run_flower,
+    "deployment": run_deployment,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,8 @@ def run_arm(folder: Path, engine: EngineName, workers: int = 1) -> FederatedArm:
 
     Args:
         folder: what `prepare_arm` returned.
-        engine: "inline" (this process) or "flower" (`flwr run`, Ray).
+        engine: "inline" (this process), "flower" (`flwr run`, Ray) or "deployment" (a SuperLink
+            and SuperNodes on this machine).
         workers: inline: processes in which nodes answer; 1 is this one.
 
     Raises:
@@ -171,10 +180,8 @@ def run_arm(folder: Path, engine: EngineName, workers: int = 1) -> FederatedArm:
         settle_all(taste, rounds_done, job.num_devices)
         if engine == "inline" and workers > 1 and federation.num_nodes > 1:
             run_in_pool(folder, federation.num_nodes, workers)
-        elif engine == "inline":
-            run_inline(folder, federation.num_nodes)
         else:
-            run_flower(folder, federation.num_nodes)
+            PLAYERS[engine](folder, federation.num_nodes)
     settle_all(taste, federation.rounds, job.num_devices)
     Checkpoint.forget(folder)
     return read_arm(folder)

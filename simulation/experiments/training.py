@@ -179,19 +179,7 @@ def play_federated(
         engine: which engine plays them.
         progress: told about rounds.
     """
-    text_dim = static.parameters["text_projection"].shape[0]
-    folders = {
-        arm: prepare_arm(
-            run,
-            arm,
-            settings,
-            materials,
-            static.parameters,
-            text_dim,
-            read_private_text=arm == FEDERATED,
-        )
-        for arm in arms
-    }
+    folders = {arm: _prepare_from(run, settings, materials, static, arm) for arm in arms}
     # One arm alone may have all the workers for its nodes.
     of_nodes = settings.workers if len(arms) == 1 else 1
     tasks = [functools.partial(run_arm, folders[arm], engine, of_nodes) for arm in arms]
@@ -204,6 +192,21 @@ def play_federated(
     for folder in folders.values():
         write_parquet(folder)
     return played
+
+
+def _prepare_from(
+    run: RunFolder, settings: Settings, materials: Materials, static: CentralModel, arm: str
+) -> Path:
+    """Prepare an arm that starts from the static model."""
+    return prepare_arm(
+        run,
+        arm,
+        settings,
+        materials,
+        static.parameters,
+        static.parameters["text_projection"].shape[0],
+        read_private_text=arm == FEDERATED,
+    )
 
 
 def simulate_arm(
@@ -232,9 +235,9 @@ def simulate_arm(
             its first round is prepared anew.
         with_tensorboard: write TensorBoard's event files beside the history.
     """
-    if not (resume and is_prepared(run.arm(arm))):
-        _prepare_alone(run, settings, arm, cache, progress, fresh=fresh)
     folder, rounds = run.arm(arm), settings.federation.rounds
+    if not (resume and is_prepared(folder)):
+        prepare_alone(run, settings, arm, cache, progress, fresh=fresh)
     with (
         tensorboard(folder, asked=with_tensorboard) as listeners,
         watched(folder, rounds, f"rounds of {arm}", progress, listeners),
@@ -245,26 +248,32 @@ def simulate_arm(
     return played
 
 
-def _prepare_alone(
-    run: RunFolder, settings: Settings, arm: str, cache: Path, progress: Progress, *, fresh: bool
-) -> None:
-    """Data, encoder, static model and jobs of one federated arm."""
+def prepare_alone(
+    run: RunFolder,
+    settings: Settings,
+    arm: str,
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    fresh: bool = False,
+) -> Path:
+    """Make all that one federated arm needs before round 1; return its folder.
+
+    Args:
+        run: the run folder.
+        settings: of the run.
+        arm: `FEDERATED` or `FEDERATED_BLIND`.
+        cache: the cache folder.
+        progress: told about everything that takes long.
+        fresh: make the encoder bundle anew even when nothing changed.
+    """
     materials = prepare_materials(run, settings, cache, progress)
     check_materials(materials, settings)
     make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
     _, text = encode_on_phones(run, materials, progress)
     jobs = central_jobs(settings, materials, text, None)
     static = train_pooled(jobs, settings.workers, progress)[STATIC]
-    text_dim = static.parameters["text_projection"].shape[0]
-    prepare_arm(
-        run,
-        arm,
-        settings,
-        materials,
-        static.parameters,
-        text_dim,
-        read_private_text=arm == FEDERATED,
-    )
+    return _prepare_from(run, settings, materials, static, arm)
 
 
 Result = TypeVar("Result")

@@ -15,6 +15,7 @@ from clients.protocol.partitions import partition_bounds
 from models.errors import EngineError
 from server.cohorts import CohortPlan, Outcome
 from server.history import History
+from server.nodes import Nodes
 from simulation.engines.inline import (
     FIRST_NODE_ID,
     RUN_ID,
@@ -34,6 +35,14 @@ class BadWire(InlineGrid):
 
     tamper: Tamper
     kind = MessageType.TRAIN
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """A message knows its id from now on, as with Flower's own grids."""
+        sent = list(messages)
+        message_ids = list(super().push_messages(sent))
+        for message, message_id in zip(sent, message_ids, strict=True):
+            message.metadata.__dict__["_message_id"] = message_id
+        return message_ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         found: list[Message] = []
@@ -66,6 +75,13 @@ def error_in_place_of(reply: Message) -> Message:
     return Message(error=Error(1, "out of memory\nTraceback"), metadata=reply.metadata)
 
 
+def in_the_name_of(reply: Message) -> Message:
+    """What Flower's SuperLink says when a node is gone: an error from an id of its own."""
+    metadata = copy.deepcopy(reply.metadata)
+    metadata.__dict__["_src_node_id"] = SERVER_NODE_ID
+    return Message(error=Error(5, "Node Unavailable"), metadata=metadata)
+
+
 def update_of(reply: Message) -> np.ndarray:
     return reply.content["arrays"]["update_sum"].numpy()
 
@@ -91,6 +107,7 @@ def without_its_counts(reply: Message) -> Message:
 USELESS: dict[str, tuple[Tamper, str]] = {
     "never": (lambda reply: [], "node 2 did not answer within 600 s"),
     "error": (lambda reply: [error_in_place_of(reply)], "node 2 failed: out of memory Traceback"),
+    "gone": (lambda reply: [in_the_name_of(reply)], "node 2 failed: Node Unavailable"),
     "nan": (lambda reply: [with_update(reply, update_of(reply) * np.nan)], "not finite"),
     "oversized": (lambda reply: [with_update(reply, np.zeros(10**7))], r"shape (10000000,)"),
     "wrong shape": (lambda reply: [with_update(reply, update_of(reply)[None])], "shape (1, "),
@@ -155,6 +172,17 @@ def test_a_node_that_fails_before_round_1_stops_the_run(tiny: TinyWorld):
     with pytest.raises(EngineError, match=r"before round 1: node 0 failed: DataError: .*item.npy"):
         run_inline(folder, NODES)
     assert not (folder / "final.npy").exists()
+
+
+def test_a_node_that_counts_other_partitions_is_found_at_once(tiny: TinyWorld):
+    folder = tiny.prepare_run("run", federation(NODES))
+    grid = InlineGrid(clients.app.app, NODES, {"run-folder": str(folder)})
+    grid._contexts[FIRST_NODE_ID].node_config["num-partitions"] = 5
+    with (
+        task_identity(SERVER_NODE_ID),
+        pytest.raises(EngineError, match=r"partition 0 of 5, the run has 4: .*num-partitions=4"),
+    ):
+        Nodes.find(grid, NODES, 600)
 
 
 def test_a_run_in_which_nobody_reports_stops_and_can_go_on(tiny: TinyWorld, monkeypatch):

@@ -46,7 +46,10 @@ def test_a_circle_of_presets_is_refused(tmp_path):
     [
         ("federation.roundz=3", r"unknown key 'federation\.roundz', allowed here: rounds, cohort"),
         ("federation.rounds=0", r"federation\.rounds = 0: .*greater than or equal to 1"),
-        ("federation.optimizer.name=sgd", r"optimizer\.name = 'sgd': .*'fedavg', 'fedadam', 'fedyogi' or 'feddyn'"),
+        (
+            "federation.optimizer.name=sgd",
+            r"optimizer\.name = 'sgd': .*'fedavg', 'fedadam', 'fedyogi' or 'feddyn'",
+        ),
         ("data.source=netflix", r"data\.source = 'netflix': .*'ml-100k'"),
         ("federation.cohort_size=many", r"cohort_size = 'many': .*valid integer"),
         ("seed.x=1", r"'seed' is a value, not a section"),

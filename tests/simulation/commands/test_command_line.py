@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import DataError
 from simulation.__main__ import run
-from simulation.engines import flower
+from simulation.engines import processes
 from simulation.run_folder import RunFolder
 
 VERBS = [
@@ -24,6 +24,7 @@ VERBS = [
     ["world", "build"],
     ["world", "describe"],
     ["simulate"],
+    ["deploy"],
     ["compare"],
     ["report"],
     ["doctor"],
@@ -69,6 +70,7 @@ def test_no_verb_shows_the_help_and_is_no_success(capsys):
         (["quickstart", "--preset", "nothing.toml"], "no preset 'nothing.toml'"),
         (["data", "fetch", "netflix"], "no data source 'netflix'"),
         (["report", "nowhere"], "nowhere"),
+        (["deploy", "--superlink", "cloud.example"], "wanted HOST:PORT"),
         (["world", "describe", "nowhere"], "holds no world"),
         (
             [
@@ -229,6 +231,7 @@ def test_doctor_says_what_works(capsys):
         ("torch", "packages"),
         ("simulation.engines.inline", "engine inline"),
         ("ray", "engine flower"),
+        ("cryptography", "engine deployment"),
     ],
 )
 def test_doctor_names_what_does_not_load(module, what, monkeypatch, capsys):
@@ -240,7 +243,7 @@ def test_doctor_names_what_does_not_load(module, what, monkeypatch, capsys):
 
 
 def test_doctor_misses_a_command_of_flower(monkeypatch, capsys):
-    monkeypatch.setattr(flower, "TOOLS", ("flower-superstar",))
+    monkeypatch.setattr(processes, "SIMULATION_TOOLS", ("flower-superstar",))
     assert run(["doctor", "--json"]) == 1
     assert "`flower-superstar` is not installed" in _findings(capsys)["engine flower"]["found"]
 
