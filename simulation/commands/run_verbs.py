@@ -154,6 +154,8 @@ def simulate(
 
       pocketfleet simulate --engine flower --set federation.num_nodes=2 --json
 
+      pocketfleet simulate --engine deployment --set federation.num_nodes=2
+
       pocketfleet simulate --out runs/simulate --resume
     """
     from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND
