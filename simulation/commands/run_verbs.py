@@ -156,6 +156,8 @@ def simulate(
 
       pocketfleet simulate --engine flower --set federation.num_nodes=2 --json
 
+      pocketfleet simulate --engine deployment --set federation.num_nodes=2
+
       pocketfleet simulate --out runs/simulate --resume
 
       pocketfleet simulate --preset fleet --out runs/fleet

@@ -33,6 +33,7 @@ def scratch(monkeypatch) -> list[Path]:
         return environment(folder)
 
     monkeypatch.setattr(flower, "_environment", remember)
+    monkeypatch.delenv(flower.RAY_ADDRESS, raising=False)
     return folders
 
 
