@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.machine import describe_machine
 from clients.job import DEVICE_JOB_FILE, DeviceJob
+from server.history import History
 from server.settings import SERVER_JOB_FILE, ServerJob
 from simulation.engines.names import EngineName
 from simulation.experiments.arms import FEDERATED
@@ -29,7 +30,7 @@ def prepare(run: RunFolder, name: str) -> Path:
     """A short copy of the federated arm in a folder of its own."""
     device_job, server_job = DeviceJob.read(run.arm(FEDERATED)), ServerJob.read(run.arm(FEDERATED))
     folder = run.arm(name)
-    folder.mkdir(parents=True, exist_ok=True)
+    History(folder).clear()  # a run that has ended is not run again
     taste = np.zeros_like(np.load(device_job.taste))
     np.save(folder / "taste.npy", taste)
     short = server_job.federation.model_copy(update={"rounds": ROUNDS, "num_nodes": NODES})

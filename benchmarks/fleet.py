@@ -144,7 +144,8 @@ class Bench:
         )
         make_bundle(run, settings, materials.catalogue, cache_folder())
         _, text = encode_on_phones(run, materials)
-        start = initial_parameters(settings.recommender, *text.shape, seed)
+        num_items, text_dim = text.shape
+        start = initial_parameters(settings.recommender, num_items, text_dim, seed)
         return prepare_arm(
             run, ARM, settings, materials, start, text.shape[1], read_private_text=False
         )

@@ -17,13 +17,15 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe_machine
-from clients.local_training import _clipped_sum, train_cohort, train_one_device
+from clients.local_training import sum_of_clipped
 from clients.protocol.messages import TrainTask
+from clients.recommender_training import train_cohort, train_one_device
 from clients.shard import DeviceShard
 from models.progress import silent
 from models.recommender import initial_parameters, parameter_layout
 from models.seeds import generator
 from simulation.data.cache import cache_folder
+from simulation.engines.hardware import block_bytes
 from simulation.experiments.materials import prepare_data
 from simulation.settings import load_settings
 from simulation.world.build import build_world
@@ -50,13 +52,14 @@ def main() -> None:
         layout = parameter_layout(shape, num_items, TEXT_DIM)
         parameters = initial_parameters(shape, num_items, TEXT_DIM, 0)
         cohort = np.sort(rng.choice(parts.interactions.num_users, NUM_DEVICES, replace=False))
-        training = settings.federation.training
+        changes = {"block_bytes": block_bytes()}
+        training = settings.federation.training.model_copy(update=changes)
         task = TrainTask(layout.flatten(parameters).numpy(), cohort, 1, training)
 
         def loop() -> None:
             for row in cohort:
                 trained = train_one_device(shard, int(row), parameters, task, shape, 0)
-                _clipped_sum(trained, training.clip_norm)
+                sum_of_clipped([trained.updates], training.clip_norm, layout.size)
 
         def block() -> None:
             train_cohort(shard, task, shape, 0)
@@ -71,7 +74,7 @@ def main() -> None:
     slow, fast = (statistics.median(times[way]) for way in ("loop", "block"))
     print(describe_machine())
     print(f"local step, one device in the readable loop: {slow * 1e3:.1f} CPU-ms")
-    print(f"local step, in blocks of {training.block_size}: {fast * 1e3:.2f} CPU-ms")
+    print(f"local step, in blocks of {training.block_bytes:,} bytes: {fast * 1e3:.2f} CPU-ms")
     print(f"ratio: {slow / fast:.1f}x; {1 / fast:.0f} devices per CPU-second")
 
 

@@ -1,7 +1,7 @@
 """Run every benchmark that needs no more than a finished quickstart; `make bench`.
 
 Left out, as they need a file of the user's, or hours: `seeds` (three quickstarts), `losses`,
-`recommendation`, `language_understanding`, `ablations` by trainings, `general_students`, `elastic`;
+`recommendation`, `device_updates`, `fleet`, `common_job`, `language_understanding`, `ablations` by trainings, `general_students`, `elastic`;
 and what only draws their results (`frontier`, `readme_picture`).
 """
 

@@ -6,6 +6,7 @@ With 100 nodes every node trains in every round, on the rows of its own user: th
 client, another population. The first round, in which Ray starts its actors, is not counted.
 """
 
+import json
 import os
 import sys
 import time
@@ -86,7 +87,7 @@ def run(nodes: int) -> None:
         "wall_s": last_wall - wall,
         "cpu_s": last_cpu - cpu,
     }
-    print(job.json.dumps(line), flush=True)
+    print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
