@@ -1,8 +1,9 @@
 """Run every benchmark that needs no more than a finished quickstart; `make bench`.
 
-Left out, as they need a file of the user's, or hours: `seeds` (three quickstarts), `losses`,
-`recommendation`, `device_updates`, `fleet`, `common_job`, `language_understanding`, `ablations` by trainings, `general_students`, `elastic`;
-and what only draws their results (`frontier`, `readme_picture`).
+Left out, as they need a file of the user's, or an hour and more: `seeds` (three quickstarts),
+`losses`, `recommendation`, `device_updates`, `fleet`, `common_job`, `language_understanding`,
+`ablations` by trainings, `general_students`, `elastic`; and what only draws their results
+(`frontier`, `readme_picture`).
 """
 
 import subprocess
