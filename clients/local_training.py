@@ -18,6 +18,10 @@ from torch import Tensor
 
 from clients.privacy import clip_factors
 from clients.protocol.messages import TrainReply
+from models.parameters import Layout
+
+Shared = dict[str, Tensor]
+AddUp = Callable[[str, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,34 @@ class LocalUpdates:
     def each(self) -> Tensor:
         """The updates one by one, (B, P): for tests and attacks, not for training."""
         return torch.stack([self.weighted_sum(one) for one in torch.eye(len(self.norms))])
+
+
+def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> LocalUpdates:
+    """The updates of a block from what each device has moved.
+
+    Args:
+        losses: (B,) mean loss of each device.
+        moved: name -> (B, ...); the rows of a device that is not finite are set to 0, in place.
+        layout: of what is sent.
+        add_up: name, (B, ...) and weights (B,) -> the weighted sum over devices.
+    """
+    squares = [tensor.reshape(len(losses), -1).norm(dim=1).square() for tensor in moved.values()]
+    norms = torch.stack(squares).sum(dim=0).sqrt()
+    for device in torch.isfinite(norms).logical_not().nonzero():  # 0 * NaN would be NaN
+        for tensor in moved.values():
+            tensor[device] = 0.0
+
+    def weighted_sum(weights: Tensor) -> Tensor:
+        return layout.flatten(
+            {name: add_up(name, tensor, weights) for name, tensor in moved.items()}
+        )
+
+    return LocalUpdates(losses, norms, weighted_sum)
+
+
+def add_up_rows(name: str, values: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of tensors that every device has whole: (B, ...) -> (...)."""
+    return (weights @ values.reshape(len(values), -1)).reshape(values.shape[1:])
 
 
 def sum_of_clipped(

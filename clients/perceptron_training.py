@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped
+from clients.local_training import (
+    LocalUpdates,
+    add_up_rows,
+    blocks_within,
+    sum_of_clipped,
+    updates_of,
+)
 from clients.protocol.messages import TrainReply, TrainTask
 from models.perceptron import PerceptronSettings, Rows, perceptron_layout, sgd_step
 
@@ -90,21 +96,6 @@ def train_block(
                 before = sgd_step(own, batch, task.training.rate)
                 if epoch == 0:
                     losses += weights[:, number] * before
-        squares = []
         for name, tensor in own.items():
             tensor.sub_(start[name])
-            squares.append(torch.linalg.vector_norm(tensor.reshape(count, -1), dim=1).square())
-    norms = torch.stack(squares).sum(dim=0).sqrt()
-    for device in torch.isfinite(norms).logical_not().nonzero():
-        for tensor in own.values():
-            tensor[device] = 0.0
-    layout = perceptron_layout(settings)
-
-    def weighted_sum(weights: torch.Tensor) -> torch.Tensor:
-        sums = {
-            name: (weights @ tensor.reshape(count, -1)).reshape(tensor.shape[1:])
-            for name, tensor in own.items()
-        }
-        return layout.flatten(sums)
-
-    return LocalUpdates(losses, norms, weighted_sum)
+    return updates_of(losses, own, perceptron_layout(settings), add_up_rows)

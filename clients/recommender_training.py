@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped
+from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped, updates_of
 from clients.privacy import clip_factors
 from clients.protocol.messages import LocalTraining, TrainReply, TrainTask
 from clients.shard import DeviceShard
@@ -145,7 +145,7 @@ def train_devices(
                 grad.sub_(duals[name])
             moved[name].add_(grad, alpha=-training.rate)
         taste = taste - training.personal_rate * step.taste
-    updates = _updates(layout.only(names), local, moved, first.losses)
+    updates = updates_of(first.losses, moved, layout.only(names), local.weighted_sum)
     kept = _new_duals(duals, moved, updates, training, layout.only(names))
     return TrainedDevices(updates, Personal(taste), kept)
 
@@ -180,21 +180,6 @@ def _new_duals(
         for name, tensor in moved.items()
     }
     return layout.flatten(new, batch_dims=1)
-
-
-def _updates(layout: Layout, local: LocalCatalogue, moved: Shared, losses: Tensor) -> LocalUpdates:
-    squares = [tensor.reshape(len(losses), -1).norm(dim=1).square() for tensor in moved.values()]
-    norms = torch.stack(squares).sum(dim=0).sqrt()
-    for device in torch.isfinite(norms).logical_not().nonzero():  # 0 * NaN would be NaN
-        for tensor in moved.values():
-            tensor[device] = 0.0
-
-    def weighted_sum(weights: Tensor) -> Tensor:
-        return layout.flatten(
-            {name: local.weighted_sum(name, tensor, weights) for name, tensor in moved.items()}
-        )
-
-    return LocalUpdates(losses, norms, weighted_sum)
 
 
 def train_one_device(

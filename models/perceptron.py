@@ -8,7 +8,6 @@ model for labelled rows: whether a shown item was opened, say.
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from models.parameters import Layout
-from models.seeds import integer_seed
 
 
 class PerceptronSettings(BaseModel):
@@ -77,16 +75,6 @@ def perceptron_layout(settings: PerceptronSettings) -> Layout:
         shapes |= {f"weight_{layer}": (columns, rows), f"bias_{layer}": (columns,)}
     names = tuple(sorted(shapes))
     return Layout(names, tuple(shapes[name] for name in names))
-
-
-def initial_perceptron(settings: PerceptronSettings, seed: int) -> dict[str, Tensor]:
-    """Draw weights and biases uniformly in +-1 / sqrt(inputs of the layer), as torch does."""
-    rng = torch.Generator().manual_seed(integer_seed(seed, "perceptron"))
-    drawn = {}
-    for name, tensor in perceptron_layout(settings).zeros().items():
-        bound = 1.0 / math.sqrt(settings.sizes[int(name.rsplit("_", 1)[1]) - 1])
-        drawn[name] = (2.0 * torch.rand(tensor.shape, generator=rng) - 1.0) * bound
-    return drawn
 
 
 def perceptron_loss(own: dict[str, Tensor], rows: Rows) -> Tensor:

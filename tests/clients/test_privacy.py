@@ -1,31 +1,61 @@
+"""What clipping promises, asked of the sum that leaves a node."""
+
 import numpy as np
-import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from clients.privacy import clip
+from clients.local_training import LocalUpdates, add_up_rows, sum_of_clipped, updates_of
+from clients.protocol.messages import TrainReply
+from models.parameters import Layout
+
+LAYOUT = Layout(("a", "b"), ((2, 2), (3,)))
+SIZE = LAYOUT.size
 
 
-@example(rows=np.eye(3, 5, dtype=np.float32) * 27.5, clip_norm=27.5)
+def block(rows: np.ndarray) -> LocalUpdates:
+    """Devices that have moved two tensors by these numbers, (B, 7)."""
+    tensors = torch.tensor(rows)
+    moved = {"a": tensors[:, :4].reshape(-1, 2, 2).clone(), "b": tensors[:, 4:].clone()}
+    return updates_of(torch.ones(len(rows)), moved, LAYOUT, add_up_rows)
+
+
+def summed(rows: np.ndarray, clip_norm: float) -> TrainReply:
+    return sum_of_clipped([block(rows)], clip_norm, SIZE)
+
+
+@example(rows=np.eye(3, SIZE, dtype=np.float32) * 27.5, clip_norm=27.5)
 @given(
-    rows=hnp.arrays("float32", (3, 5), elements=st.floats(-1e4, 1e4, width=32)),
+    rows=hnp.arrays("float32", (3, SIZE), elements=st.floats(-1e4, 1e4, width=32)),
     clip_norm=st.floats(0.01, 100.0),
 )
 def test_no_device_moves_a_sum_by_more_than_the_clip_norm(rows, clip_norm):
-    clipped, norms = clip(torch.tensor(rows), clip_norm)
-    lengths = clipped.norm(dim=1)
-    assert (lengths <= clip_norm * (1 + 1e-5)).all()
-    for before, after, norm in zip(torch.tensor(rows), clipped, norms, strict=True):
-        if norm <= clip_norm:
-            assert torch.equal(before, after)
-        elif norm > clip_norm:  # the direction stays
-            assert torch.allclose(after * norm, before * clip_norm, rtol=1e-4, atol=1e-2)
+    everybody = summed(rows, clip_norm)
+    assert everybody.num_devices == 3
+    for device in range(3):
+        others = summed(np.delete(rows, device, axis=0), clip_norm)
+        moved = everybody.update_sum - others.update_sum
+        norm = float(np.linalg.norm(rows[device].astype(np.float64)))
+        allowed = min(norm, clip_norm)
+        slack = 1e-5 * (allowed + 2 * clip_norm)  # the block's sums are float32
+        assert np.linalg.norm(moved) <= allowed + slack
+        expected = rows[device] * (allowed / norm if norm else 0.0)
+        np.testing.assert_allclose(moved, expected, atol=slack + 1e-9)
 
 
-def test_a_row_that_is_not_finite_leaves_as_zeros_and_spares_the_others():
-    rows = torch.tensor([[float("inf"), 1.0], [3.0, 4.0], [float("nan"), 0.0]])
-    clipped, norms = clip(rows, 1.0)
-    assert clipped.tolist() == [[0.0, 0.0], [pytest.approx(0.6), pytest.approx(0.8)], [0.0, 0.0]]
-    assert not torch.isfinite(norms[0]) and not torch.isfinite(norms[2])
+def test_an_update_that_is_short_enough_is_not_touched():
+    rows = np.eye(1, SIZE, dtype=np.float32) * 27.5
+    reply = summed(rows, 27.5)
+    np.testing.assert_array_equal(reply.update_sum, rows[0])
+    assert (reply.num_clipped, reply.norm_sum) == (0, 27.5)
+
+
+def test_a_device_that_is_not_finite_is_refused_and_spares_the_others():
+    rows = np.zeros((3, SIZE), np.float32)
+    rows[0, 0], rows[2, 5] = np.inf, np.nan
+    rows[1, :2] = 3.0, 4.0
+    reply = summed(rows, 1.0)
+    np.testing.assert_allclose(reply.update_sum, [0.6, 0.8, 0, 0, 0, 0, 0], atol=1e-6)
+    assert (reply.num_devices, reply.num_clipped, reply.num_refused) == (1, 1, 2)
+    assert (reply.norm_sum, reply.loss_sum) == (5.0, 1.0)
