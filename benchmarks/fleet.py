@@ -7,6 +7,7 @@
     build        a world of 8.4 M devices: seconds, peak memory, disk, opening it
     round        10,000 reports from 8.4 M, two workers and one: seconds, peak memory
     evaluate     1 M devices, full ranking over the catalogue, the 99-negative protocol beside it
+    ray          the same round under `flwr run`: two Ray workers and one
     cohort       1e2 .. 1e5 reports from 8.4 M
     population   1,000 reports from 1e4 .. 1e7
     profile      one round of 10,000 on one thread: where the processor's time goes
@@ -29,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,7 @@ from server.history import History
 from server.settings import ServerJob
 from simulation.data.cache import cache_folder
 from simulation.data.interactions import Columns
+from simulation.engines.flower import run_flower
 from simulation.experiments.federation import prepare_arm, run_arm
 from simulation.experiments.language.tables import markdown
 from simulation.experiments.materials import (
@@ -161,8 +164,13 @@ class Played:
     @classmethod
     def of(cls, folder: Path, workers: int) -> "Played":
         """Play it, under the inline engine."""
+        return cls.with_engine(folder, lambda: run_arm(folder, "inline", workers))
+
+    @classmethod
+    def with_engine(cls, folder: Path, play: Callable[[], object]) -> "Played":
+        """Play it, and read its history."""
         with watched_memory() as memory:
-            run_arm(folder, "inline", workers)
+            play()
         rows = History(folder).rows()[2:]  # round 0 is the rehearsal, round 1 opens the files
         return cls(statistics.median(row["seconds"] for row in rows), memory.peak)
 
@@ -200,6 +208,19 @@ def round_of_10_000(bench: Bench) -> list[list[str]]:
         peak = played.peak_bytes / 1e9
         rows.append([title, f"{played.seconds:.1f} s, {rate:,.0f} devices/s, {peak:.2f} GB"])
     return rows
+
+
+def ray(bench: Bench) -> list[list[str]]:
+    """Under Flower's own runtime; a worker that is given all CPUs is alone."""
+    rows, cpus = [], psutil.cpu_count() or 1
+    for workers in (2, 1):
+        folder = bench.arm(DEVICES, COHORT, 4)
+        played = Played.with_engine(folder, partial(run_flower, folder, 8, cpus // workers))
+        rate = COHORT / played.seconds
+        title = f"the same under `flwr run`, {workers} Ray worker{'s' * (workers > 1)}"
+        rows.append([title, f"{played.seconds:.1f} s, {rate:,.0f} devices/s", str(played.seconds)])
+    both = float(rows[1][2]) / float(rows[0][2])
+    return [*(row[:2] for row in rows), ["two Ray workers against one", f"{both:.2f}x"]]
 
 
 def evaluate(bench: Bench) -> list[list[str]]:
@@ -298,6 +319,7 @@ PARTS: dict[str, Callable[[Bench], list[list[str]]]] = {
     "build": build,
     "round": round_of_10_000,
     "evaluate": evaluate,
+    "ray": ray,
     "cohort": cohort,
     "population": population,
     "profile": profile,

@@ -34,12 +34,14 @@ main()
 """
 
 
-def run_flower(run_folder: Path, num_nodes: int) -> None:
+def run_flower(run_folder: Path, num_nodes: int, cpus_per_worker: int = 1) -> None:
     """Run a prepared run folder to its end under `flwr run`, on Ray.
 
     Args:
         run_folder: device job, server job and plan; absolute.
-        num_nodes: supernodes, one CPU each.
+        num_nodes: supernodes.
+        cpus_per_worker: of the CPUs that Ray has; as many workers play the nodes as fit. A worker
+            has one thread whatever it is given.
 
     Raises:
         EngineError: if Flower is not installed, or the run did not finish; the message names the
@@ -59,7 +61,7 @@ def run_flower(run_folder: Path, num_nodes: int) -> None:
             link.play(
                 run_folder,
                 "--federation-config",
-                f"num-supernodes={num_nodes} client-resources-num-cpus=1",
+                f"num-supernodes={num_nodes} client-resources-num-cpus={cpus_per_worker}",
             )
 
 

@@ -21,6 +21,7 @@ from simulation.engines.certificates import LOOPBACK, Certificates
 from simulation.engines.deployment import CONNECTION, node_config, write_connection
 from simulation.engines.node_folder import cut_node_folder
 from simulation.engines.processes import find_app_folder
+from simulation.experiments.federation import DEPLOYED_FILE
 
 NODE_FOLDER = Path("FOLDER")  # where a node's folder lies on its own machine: its owner knows
 ABOUT = """# A federated training on machines of its own: what to type where.
@@ -111,6 +112,7 @@ def lay_out(folder: Path, run_folder: Path, num_nodes: int, superlink: str) -> L
         shutil.copyfile(certificates.authority, layout.node(partition) / "authority.pem")
     steps = ["\n".join((f"# {where}", *lines)) for where, lines in layout.commands().items()]
     write_text(layout.commands_file, "\n\n".join((ABOUT, *steps)) + "\n")
+    write_text(run_folder / DEPLOYED_FILE, f"{layout.commands_file}\n")
     return layout
 
 

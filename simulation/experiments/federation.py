@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clients.job import DEVICE_JOB_FILE, DeviceJob
 from clients.personal import PersonalStore, settle_all
 from clients.shard import DeviceShard
+from models.errors import DataError
 from models.files import write_text, write_whole
 from models.recommender import Shared, initial_parameters, parameter_layout, trained_names
 from server.checkpoints import Checkpoint
@@ -32,6 +33,9 @@ from simulation.run_folder import RunFolder
 from simulation.settings import Settings
 from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.timeline import RoundCost, Timeline
+
+DEPLOYED_FILE = "deployed.txt"
+"""Says that the devices of a prepared arm were handed to machines of their own."""
 
 PLAYERS: dict[EngineName, Callable[[Path, int], None]] = {
     "inline": run_inline,
@@ -102,6 +106,7 @@ def prepare_arm(
     """
     folder = run.arm(name)
     (folder / SERVER_JOB_FILE).unlink(missing_ok=True)  # written last: it says that all is there
+    (folder / DEPLOYED_FILE).unlink(missing_ok=True)
     History(folder).clear()
     federation, num_devices = _settled(settings.federation), materials.world.manifest.num_devices
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
@@ -171,8 +176,10 @@ def run_arm(folder: Path, engine: EngineName, workers: int = 1) -> FederatedArm:
 
     Raises:
         EngineError: if the engine failed, or a reply is missing or wrong.
-        DataError: if the checkpoint is damaged.
+        DataError: if the checkpoint is damaged, or the devices are on machines of their own and
+            the run has not ended there.
     """
+    _refuse_deployed(folder)
     job, checkpoint = ServerJob.read(folder), Checkpoint.read(folder)
     taste, federation = DeviceJob.read(folder).taste, job.federation
     if not History(folder).is_whole():
@@ -185,6 +192,16 @@ def run_arm(folder: Path, engine: EngineName, workers: int = 1) -> FederatedArm:
     settle_all(taste, federation.rounds, job.num_devices)
     Checkpoint.forget(folder)
     return read_arm(folder)
+
+
+def _refuse_deployed(folder: Path) -> None:
+    """A deployed run goes on where its devices are, not with the copies that lie here."""
+    if (folder / DEPLOYED_FILE).is_file() and not History(folder).is_whole():
+        where = (folder / DEPLOYED_FILE).read_text(encoding="utf-8").strip()
+        raise DataError(
+            f"the run in {folder} was laid out for machines of its own and has not ended there: go "
+            f"on with the last command of {where}, or run it here anew, without --resume"
+        )
 
 
 def read_arm(folder: Path) -> FederatedArm:

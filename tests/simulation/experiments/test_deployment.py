@@ -8,8 +8,10 @@ import pytest
 from clients.job import DeviceJob
 from clients.shard import WorldManifest
 from models.errors import DataError, SettingsError
+from server.history import History
 from simulation.engines.certificates import Certificates
 from simulation.experiments.deployment import lay_out
+from simulation.experiments.federation import run_arm
 from tests.tiny_world import NUM_DEVICES, TinyWorld, federation
 
 NODES = 2
@@ -50,3 +52,14 @@ def test_an_address_without_host_and_port_is_refused(tiny: TinyWorld, address: s
     with pytest.raises(SettingsError, match="wanted HOST:PORT"):
         lay_out(tiny.folder / "deployment", tiny.folder, NODES, address)
     assert not (tiny.folder / "deployment").exists()
+
+
+def test_a_deployed_run_that_has_not_ended_does_not_go_on_here(tiny: TinyWorld):
+    run_folder = tiny.prepare_run("run", federation(NODES))
+    layout = lay_out(tiny.folder / "deployment", run_folder, NODES, "cloud.example:9092")
+    with pytest.raises(DataError, match=f"last command of {layout.commands_file}"):
+        run_arm(run_folder, "inline")
+    assert not History(run_folder).is_whole()
+    final = tiny.layout.flatten(tiny.parameters()).numpy()
+    History(run_folder).write_final(final)  # as the SuperLink's process does at the end
+    assert (run_arm(run_folder, "inline").parameters == final).all()
