@@ -54,9 +54,9 @@ def main() -> None:
             finals[engine] = run_arm(folder, engine).parameters
             seconds[engine].append(time.perf_counter() - started)
     print(describe_machine())
-    for engine, values in seconds.items():
-        print(f"{engine}: {ROUNDS} rounds on {NODES} nodes in {statistics.median(values):.1f} s")
-    inline, flower = (statistics.median(seconds[engine]) for engine in ("inline", "flower"))
+    for name, values in seconds.items():
+        print(f"{name}: {ROUNDS} rounds on {NODES} nodes in {statistics.median(values):.1f} s")
+    inline, flower = (statistics.median(seconds[engine]) for engine in COMPARED)
     difference = np.abs(finals["inline"] - finals["flower"]).max()
     print(f"ratio {flower / inline:.1f}x; largest difference of a parameter {difference:.1e}")
 

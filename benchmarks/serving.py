@@ -8,7 +8,8 @@ encoders in alternation, median over repeats of the median request.
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,11 @@ from simulation.run_folder import RunFolder
 REPEATS, REQUESTS = 5, 100
 SENTENCE = "a quiet film about the sea and two brothers who come home after a long war"
 WORDS = SENTENCE.split()
+
+
+def _nth(encode: Callable[[str], object], texts: Sequence[str], number: int) -> object:
+    """One request: texts in turn."""
+    return encode(texts[number % len(texts)])
 
 
 def main() -> None:
@@ -50,14 +56,15 @@ def main() -> None:
             " ".join(WORDS[(start + place) % len(WORDS)] for place in range(num_words))
             for start in range(len(WORDS))
         ]
-        ways: dict[str, Callable[[int], object]] = {
-            "EI-BERT int8 (onnxruntime)": lambda n, t=texts: encoder.encode([t[n % len(t)]]),
-            "text teacher fp32 (torch)": lambda n, t=texts: ask_teacher(t[n % len(t)]),
+        ways: dict[str, Callable[[str], object]] = {
+            "EI-BERT int8 (onnxruntime)": lambda text: encoder.encode([text]),
+            "text teacher fp32 (torch)": ask_teacher,
         }
         times: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(REPEATS):
-            for way, request in ways.items():
-                times[way].append(latency(request, REQUESTS).p50_ms)
+            for way, encode in ways.items():
+                spent = latency(partial(_nth, encode, texts), REQUESTS)
+                times[way].append(spent.p50_ms)
         fast, slow = (statistics.median(values) for values in times.values())
         tokens = statistics.median(encoder.num_tokens(text) for text in texts)
         print(

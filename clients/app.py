@@ -12,13 +12,14 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.discretion import discreet
 from clients.job import DeviceJob
 from clients.local_evaluation import evaluate_devices
 from clients.protocol.messages import EvalTask, TrainTask
 from clients.recommender_training import train_cohort
 from clients.shard import DeviceShard
 
-app = ClientApp()
+app = ClientApp(mods=[discreet])
 
 
 @functools.cache

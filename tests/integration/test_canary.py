@@ -1,0 +1,165 @@
+"""No raw event, text, user vector or device's own metric leaves a phone, on any engine.
+
+What each device has is planted so that it can be recognised; all messages are tapped; then it is
+looked for in them and in all that the cloud's side writes: history, checkpoint, logs.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import clients.app
+import clients.recommender_training
+from clients.protocol.messages import TrainReply
+from models.errors import EngineError
+from models.metrics import PROTOCOLS
+from server.history import History
+from simulation.engines.deployment import run_deployment
+from simulation.engines.flower import RAY_ADDRESS, run_flower
+from simulation.engines.inline import run_inline
+from simulation.engines.pool import run_in_pool
+from tests.integration.canaries import (
+    Canaries,
+    Tapped,
+    leak_items,
+    plant,
+    set_tap,
+    tap_here,
+    with_personal,
+)
+from tests.tiny_world import TIERS, TinyWorld, federation
+
+NODES, ROUNDS = 2, 3
+Play = Callable[[Path], None]
+
+ENGINES: dict[str, Play] = {
+    "inline": lambda folder: run_inline(folder, NODES),
+    "pool": lambda folder: run_in_pool(folder, NODES, 2),
+    "flower": lambda folder: run_flower(folder, NODES),
+    "deployment": lambda folder: run_deployment(folder, NODES),
+}
+SLOW = ("flower", "deployment")
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch) -> tuple[TinyWorld, Canaries, Tapped]:
+    """A world of canaries and a tap on everything that is started from now on."""
+    monkeypatch.delenv(RAY_ADDRESS, raising=False)
+    tapped = Tapped(set_tap(monkeypatch, tmp_path))
+    tap_here(monkeypatch)
+    (tmp_path / "planted").mkdir()
+    return *plant(tmp_path / "planted"), tapped
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ENGINES],
+)
+def test_canary_is_in_no_message_log_or_history(
+    planted: tuple[TinyWorld, Canaries, Tapped], engine: str, tmp_path: Path
+):
+    tiny, canaries, tapped = planted
+    folder = tiny.prepare_run("run", federation(NODES, ROUNDS))
+    begun = with_personal(canaries, folder / "taste.npy")
+    log = logging.FileHandler(folder / "everything.log")
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(log)
+    root.setLevel(logging.DEBUG)
+    try:
+        ENGINES[engine](folder)
+    finally:
+        root.removeHandler(log)
+        root.setLevel(level)
+        log.close()
+    ended = with_personal(canaries, folder / "taste.npy")
+    assert tapped.kinds()["out-train"] == NODES * ROUNDS  # the tap has heard all of it
+    assert tapped.kinds()["out-evaluate"] >= NODES * 2
+    for known in (begun, ended):
+        assert known.found_below(tapped.folder) == set()
+        assert known.found_below(folder) == set()
+    assert History(folder).rows()[-1]["faults"] == []
+    only_sums(tiny, tapped)
+
+
+def only_sums(tiny: TinyWorld, tapped: Tapped) -> None:
+    """Replies hold what they are meant to and nothing beside it, least of all a row per device."""
+    for shapes, words in tapped.replies("train"):
+        assert shapes == {"arrays.update_sum": (tiny.layout.size,)}
+        counts = {"num_devices", "num_clipped", "num_refused"}
+        assert set(words) == {f"sums.{name}" for name in counts | {"loss_sum", "norm_sum"}}
+    tiers = {tier.name for tier in TIERS.tiers}
+    for shapes, words in tapped.replies("evaluate"):
+        assert shapes == {}
+        for name in words:
+            tier, _, rest = name.partition("/")
+            assert tier in tiers and rest.split(".")[0] in PROTOCOLS
+            assert np.isscalar(words[name])
+
+
+def test_canary_that_is_leaked_is_found(planted: tuple[TinyWorld, Canaries, Tapped], monkeypatch):
+    """The search itself: a node that adds a history to its reply is caught."""
+    tiny, canaries, tapped = planted
+    monkeypatch.setenv("POCKETFLEET_TEST_LEAK", str(tiny.world))
+    monkeypatch.setattr(TrainReply, "to_record", leak_items)
+    folder = tiny.prepare_run("run", federation(NODES, ROUNDS))
+    run_inline(folder, NODES)
+    assert any("a history" in found for found in canaries.found_below(tapped.folder))
+
+
+@pytest.mark.parametrize("error", [KeyError, ValueError, IndexError])
+def test_canary_in_an_error_stays_on_the_node(
+    planted: tuple[TinyWorld, Canaries, Tapped], monkeypatch, error: type[Exception]
+):
+    """A fault of the program may quote what it choked on; its words do not travel."""
+    tiny, canaries, tapped = planted
+    inner = clients.app.train_cohort
+
+    def choke(shard, task, *rest):
+        if task.round_number == 2:
+            raise error("siskin 00017 at 1234500007")
+        return inner(shard, task, *rest)
+
+    monkeypatch.setattr(clients.app, "train_cohort", choke)
+    folder = tiny.prepare_run("run", federation(NODES, ROUNDS))
+    run_inline(folder, NODES)
+    faults = History(folder).rows()[2]["faults"]
+    assert len(faults) == NODES
+    assert all(f"EngineError: {error.__name__} in clients/" in line for line in faults)
+    assert canaries.found_below(folder) == set()
+    assert canaries.found_below(tapped.folder) == set()
+
+
+def test_canary_errors_of_ours_keep_their_words(
+    planted: tuple[TinyWorld, Canaries, Tapped], monkeypatch
+):
+    def refuse(*_):
+        raise EngineError("the shard is of another run: prepare it again")
+
+    monkeypatch.setattr(clients.app, "train_cohort", refuse)
+    folder = planted[0].prepare_run("run", federation(NODES, ROUNDS))
+    with pytest.raises(EngineError, match="the shard is of another run: prepare it again"):
+        run_inline(folder, NODES)
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(typed=st.text(st.characters(min_codepoint=33, exclude_categories=["Cs"])))
+def test_canary_may_be_any_word(tmp_path_factory, typed: str):
+    """Whatever somebody typed: random words, a world each."""
+    word = f"q\u00e9{typed}\u00e9q"  # not to be met by chance
+    folder = tmp_path_factory.mktemp("planted")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        tapped = Tapped(set_tap(monkeypatch, folder))
+        tap_here(monkeypatch)
+        (folder / "world-of").mkdir()
+        tiny, canaries = plant(folder / "world-of", word)
+        run = tiny.prepare_run("run", federation(NODES, 1))
+        run_inline(run, NODES)
+        assert canaries.found_in((tiny.world / "private_text.npy").read_bytes())  # it was there
+        assert canaries.found_below(tapped.folder) == set()
+        assert canaries.found_below(run) == set()
