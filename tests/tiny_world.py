@@ -15,6 +15,7 @@ from clients.shard import DeviceShard
 from models.parameters import Layout
 from models.recommender import RecommenderSettings, Shared, initial_parameters, parameter_layout
 from models.seeds import generator
+from server.privacy.settings import PrivacySettings
 from server.settings import (
     SERVER_JOB_FILE,
     Federation,
@@ -90,11 +91,26 @@ SCHEDULE = Schedule(
     deadline_s=60,
     pause_s=0,
     retry_s=60,
+    sampling="available",
     mode="synchronous",
     concurrency=0,
     look_every_s=1,
     max_staleness=3,
 )
+
+PRIVACY = PrivacySettings(
+    mechanism="none",
+    noise_multiplier=0,
+    target_epsilon=0,
+    budget_epsilon=0,
+    delta=0,
+    target_quantile=0,
+    clip_rate=0.2,
+    clip_noise_multiplier=0,
+    evaluation_noise_multiplier=0,
+    scaled_population=0,
+)
+"""Nothing is promised."""
 
 
 def local_training(**changes: float) -> LocalTraining:
@@ -127,6 +143,7 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         schedule=SCHEDULE,
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
         training=local_training(),
+        privacy=PRIVACY,
     )
 
 
@@ -229,6 +246,7 @@ class TinyWorld:
             num_devices=NUM_DEVICES,
             num_parameters=self.layout.size,
             trained=((0, self.layout.size),),
+            tiers=tuple(tier.name for tier in TIERS.tiers),
             federation=settings,
             plan=folder / "cohorts.npz",
             initial=folder / "initial.npy",

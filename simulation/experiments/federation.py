@@ -134,6 +134,7 @@ def prepare_arm(
         num_devices=num_devices,
         num_parameters=layout.size,
         trained=layout.stretches(names),
+        tiers=tuple(tier.name for tier in settings.world.tiers),
         federation=federation,
         plan=folder / "cohorts.npz",
         initial=folder / "initial.npy",
