@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from clients.protocol.messages import LocalTraining
 from models.errors import DataError, SettingsError
+from server.privacy.mechanism import Mechanism
 from server.privacy.settings import PrivacySettings
 
 SERVER_JOB_FILE = "server-job.json"
@@ -206,6 +207,12 @@ class ServerJob(BaseModel):
     plan: Path
     initial: Path
     folder: Path
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What the cloud does with a sum before anything is made of it."""
+        federation = self.federation
+        return Mechanism(federation.privacy, federation.cohort_size, self.num_devices, self.seed)
 
     @property
     def num_trained(self) -> int:

@@ -15,6 +15,7 @@ from clients.shard import DeviceShard
 from models.parameters import Layout
 from models.recommender import RecommenderSettings, Shared, initial_parameters, parameter_layout
 from models.seeds import generator
+from server.privacy.accounts import with_noise_solved
 from server.privacy.settings import PrivacySettings
 from server.settings import (
     SERVER_JOB_FILE,
@@ -230,7 +231,9 @@ class TinyWorld:
         folder.mkdir()
         cost = RoundCost(self.layout.size * 4, self.layout.size * 4, 0.01)
         timeline = Timeline(TIERS, NUM_DEVICES, cost, SEED)
-        plan_cohorts(timeline, settings).write(folder / "cohorts.npz")
+        plan = plan_cohorts(timeline, settings)
+        settings = with_noise_solved(settings, NUM_DEVICES, plan)
+        plan.write(folder / "cohorts.npz")
         np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
         device_job = DeviceJob(
             seed=SEED,
