@@ -32,7 +32,7 @@ AMPLIFIED = (
     "amplification by sampling: every phone is drawn by itself with probability q, there or not"
 )
 NOT_AMPLIFIED = {
-    "available": "no amplification: cohorts are picked by availability, over-selection and deadline",
+    "available": "no amplification: cohorts depend on availability, over-selection and deadline",
     "local": "no amplification: the cloud knows who sent what",
 }
 START_NOT_COVERED = (
