@@ -23,6 +23,7 @@ from server.cohorts import Cohort
 HISTORY_FILE = "history.jsonl"
 FINAL_FILE = "final.npy"
 CHECKPOINT_FILE = "checkpoint.npz"
+LEDGER_FILE = "ledger.json"
 BYTES_PER_PARAMETER = 4  # a phone sends and receives float32
 
 
@@ -64,8 +65,8 @@ class RoundRow:
         seconds: time on this machine.
         start_s: virtual start of the round.
         duration_s: virtual length of the round.
-        epsilon: bound on what the run has spent after this round and its evaluation, by RDP; None
-            where nothing is promised.
+        epsilon: what the run has spent after this round and its evaluation; None where nothing is
+            promised.
         delta: that goes with it.
         note: what a reader must know of this round: what epsilon does not cover, why a run ended.
         faults: what went wrong with nodes in this round, a line each.
@@ -203,10 +204,11 @@ class History:
     folder: Path
 
     def clear(self) -> None:
-        """Remove an older history, its final parameters and its checkpoint."""
+        """Remove an older history, its final parameters, its checkpoint and its ledger."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         (self.folder / FINAL_FILE).unlink(missing_ok=True)
+        (self.folder / LEDGER_FILE).unlink(missing_ok=True)
         (self.folder / HISTORY_FILE).unlink(missing_ok=True)
 
     def keep(self, last_round: int) -> None:

@@ -148,6 +148,17 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
     )
 
 
+def private(
+    num_nodes: int = 1, rounds: int = 3, name: str = "fedavg", **changes: object
+) -> Federation:
+    """A run with Poisson sampling and noise of the cloud; `changes` are of the privacy settings."""
+    whole = federation(num_nodes, rounds, name).model_dump()
+    whole["schedule"] |= {"sampling": "poisson"}
+    whole["optimizer"] |= {"rate": 1.0 if name == "fedavg" else 0.02}
+    whole["privacy"] |= {"mechanism": "central", "noise_multiplier": 1.0} | changes
+    return Federation.model_validate(whole)
+
+
 def buffered(num_nodes: int = 1, rounds: int = 6) -> Federation:
     """A buffered run: 12 phones at work, a step at every 5 reports."""
     schedule = SCHEDULE.model_copy(update={"mode": "buffered", "concurrency": 12})

@@ -10,7 +10,7 @@ from server.history import History, Spent
 from server.privacy.adaptive_clipping import noise_of_updates
 from server.privacy.calibration import noise_multiplier_for
 from server.privacy.ledger import Ledger, participations
-from server.privacy.statement import EVALUATION_NOT_COVERED, LEDGER_FILE, PrivacyStatement
+from server.privacy.statement import EVALUATION_NOT_COVERED, PrivacyStatement
 from server.settings import Federation, ServerJob
 
 
@@ -44,7 +44,7 @@ class Accounts:
             return Spent()
         ends = round_number == self.last_round
         spending, delta = self.ledger.spending(round_number, ends=ends), self.ledger.delta
-        return Spent(spending.epsilon_by_rdp(delta), delta, self._note(round_number))
+        return Spent(spending.epsilon(delta), delta, self._note(round_number))
 
     def _note(self, round_number: int) -> str:
         assert self.ledger is not None
@@ -60,8 +60,7 @@ class Accounts:
         return ""
 
     def write(self, folder: Path, history: History) -> None:
-        """Write the statement of a private run that has ended; an older one is gone."""
-        (folder / LEDGER_FILE).unlink(missing_ok=True)
+        """Write the statement of a private run that has ended."""
         if self.ledger is not None:
             rows = history.rows()[1:]
             clip_norms = tuple(row["clip_norm"] for row in rows)

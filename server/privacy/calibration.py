@@ -5,6 +5,7 @@ Without amplification the answer is a formula: releases add up to one Gaussian r
 cheap bound, which asks for more noise than is needed, then below that with the tight accountant.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import dp_accounting
 from dp_accounting import pld, rdp
 
 from models.errors import SettingsError
-from server.privacy.accounting import Spending, gaussian_epsilon
+from server.privacy.accounting import ORDERS, Spending, gaussian_epsilon, step_for
 
 TOLERANCE = 2e-3
 """Of the noise multiplier that is found, relative: at most this much more than is needed."""
@@ -50,8 +51,11 @@ def noise_multiplier_for(target_epsilon: float, delta: float, spending: Spending
         whole = float(dp_accounting.get_sigma_gaussian(target_epsilon, delta)) ** -2
         return float((spending.rounds / (whole - of_evaluations)) ** 0.5)
     little, much = _bracket(target_epsilon, delta, spending)
-    enough = _search(rdp.RdpAccountant, target_epsilon, delta, spending, little, much)
-    return _search(pld.PLDAccountant, target_epsilon, delta, spending, 0.5 * enough, enough)
+    cheap = functools.partial(rdp.RdpAccountant, ORDERS)
+    enough = _search(cheap, target_epsilon, delta, spending, little, much)
+    step = step_for(target_epsilon)
+    tight = functools.partial(pld.PLDAccountant, value_discretization_interval=step)
+    return _search(tight, target_epsilon, delta, spending, 0.5 * enough, enough)
 
 
 def _bracket(target_epsilon: float, delta: float, spending: Spending) -> tuple[float, float]:

@@ -14,10 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import DataError
 from models.files import write_text
+from server.history import LEDGER_FILE
 from server.privacy.accounting import gaussian_epsilon
 from server.privacy.ledger import Ledger
-
-LEDGER_FILE = "ledger.json"
 
 TRUST = {
     "central": "The cloud sees every sum before it adds noise, and is trusted with it; epsilon "
@@ -60,8 +59,8 @@ class PrivacyStatement(BaseModel):
         most_rounds: that any one device pays for.
         evaluations: that were made.
         evaluation_noise_multiplier: 0 where they are exact.
-        epsilon: the tight one.
-        epsilon_by_rdp: the bound that the history counts with.
+        epsilon: of the whole run, by the tight accountant.
+        epsilon_by_rdp: an upper bound by another proof.
         delta: of both.
         scaled_population: N' whose noise the mean has, or 0.
         epsilon_at_hand: an upper bound for the N devices that there are, in a scaled run.

@@ -47,9 +47,9 @@ def epsilon(
 ) -> None:
     """What a private run would promise each user, or the noise that a promise takes.
 
-    Three rows: Poisson sampling by the tight accountant (privacy loss distributions) and by the
-    cheap bound that the history counts with (Renyi), and the same without amplification, for cohorts
-    that are picked by availability. --target-epsilon solves for the noise of each.
+    Three rows: Poisson sampling by the tight accountant (privacy loss distributions, PLD) and by a
+    bound (Renyi, RDP), and the same without amplification, for cohorts that are picked by
+    availability. --target-epsilon solves for the noise of each.
 
     Examples:
 
