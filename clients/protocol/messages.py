@@ -202,10 +202,22 @@ class TrainReply:
                 f"a train reply says {', '.join(extra)}, which must not leave a node of this run: "
                 "it runs another version"
             )
-        counts = [int(sums[name]) if name in wanted else None for name in _COUNTS[1:]]
-        scalars = [float(sums[name]) if name in wanted else None for name in _SUMS]
-        clipped, refused, unclipped = counts
-        reply = cls(update_sum, int(sums["num_devices"]), clipped, refused, *scalars, unclipped)
+
+        def count(name: str) -> int | None:
+            return int(sums[name]) if name in wanted else None
+
+        def scalar(name: str) -> float | None:
+            return float(sums[name]) if name in wanted else None
+
+        reply = cls(
+            update_sum,
+            num_devices=int(sums["num_devices"]),
+            num_clipped=count("num_clipped"),
+            num_refused=count("num_refused"),
+            loss_sum=scalar("loss_sum"),
+            norm_sum=scalar("norm_sum"),
+            num_unclipped=count("num_unclipped"),
+        )
         _check(reply)
         return reply
 

@@ -17,6 +17,7 @@ from clients.protocol.messages import TrainReply
 from clients.protocol.partitions import partition_bounds
 from clients.recommender_training import train_cohort
 from models.errors import DataError, SettingsError
+from server.checkpoints import Checkpoint
 from server.cohorts import CohortPlan, Outcome
 from server.history import LEDGER_FILE, History
 from server.privacy.accounting import Spending, default_delta
@@ -203,36 +204,39 @@ def test_one_noise_per_round(tiny: TinyWorld, addresses: list[tuple[str, int]], 
     assert [number for name, number in addresses if name == "evaluation noise"] == [0, 2, 3]
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with everything that draws noise, which nobody disturbed."""
+    tiny = build_tiny_world(tmp_path_factory.mktemp("unbroken"))
+    return played(tiny, "run", private(2, rounds=4, name="fedadam", **FULL), 2)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        ("clients.app.clients.app", "train_cohort"),
-        ("server.checkpoints.Checkpoint", "write"),
-        ("clients.app.clients.app", "evaluate_devices"),
-        ("server.history.History", "append"),
-        ("server.privacy.statement.PrivacyStatement", "write"),
+        (clients.app, "train_cohort"),
+        (Checkpoint, "write"),
+        (clients.app, "evaluate_devices"),
+        (History, "append"),
+        (PrivacyStatement, "write"),
     ],
 )
 def test_resume_does_not_reuse_noise(
     tiny: TinyWorld,
+    unbroken: Path,
     addresses: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
-    owner: str,
+    owner: object,
     name: str,
     number: int,
     after: bool,
 ):
     """Killed anywhere it ends to the bit, ledger included; no two rounds ever share noise."""
-    asked = private(2, rounds=4, name="fedadam", **FULL)
-    unbroken = tiny.prepare_run("unbroken", asked)
-    run_arm(unbroken, "inline")
-    killed = tiny.prepare_run("killed", asked)
-    thing = clients.app if name in ("train_cohort", "evaluate_devices") else None
-    target = thing or _named(owner)
+    killed = tiny.prepare_run("killed", private(2, rounds=4, name="fedadam", **FULL))
     with monkeypatch.context() as patch:
-        patch.setattr(target, name, nth_call(number, getattr(target, name), after=after))
+        patch.setattr(owner, name, nth_call(number, getattr(owner, name), after=after))
         with suppress(KilledError):
             run_arm(killed, "inline")
     addresses.clear()
@@ -242,11 +246,6 @@ def test_resume_does_not_reuse_noise(
     assert end_of(killed)[2] == end_of(unbroken)[2]
     assert (killed / LEDGER_FILE).read_text() == (unbroken / LEDGER_FILE).read_text()
     assert len(addresses) == len(set(addresses))
-
-
-def _named(path: str) -> type:
-    module, _, name = path.rpartition(".")
-    return getattr(__import__(module, fromlist=[name]), name)
 
 
 @pytest.mark.parametrize("mechanism", ["central", "local"])
