@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped, updates_of
-from clients.privacy import clip_factors
+from clients.privacy.clipping import clip_factors
 from clients.protocol.messages import LocalTraining, TrainReply, TrainTask
 from clients.shard import DeviceShard
 from models.histories import Histories
@@ -79,7 +79,7 @@ def train_cohort(
             yield trained.updates
 
     names = trained_names(layout, task.training.trained)
-    reply = sum_of_clipped(blocks(), task.training.clip_norm, layout.only(names).size)
+    reply = sum_of_clipped(blocks(), task, layout.only(names).size, seed)
     if changed:
         rows, values = (np.concatenate(each) for each in zip(*changed, strict=True))
         shard.personal.stage(task.round_number, rows, values)

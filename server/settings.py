@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from clients.protocol.messages import LocalTraining
 from models.errors import DataError, SettingsError
+from server.privacy.mechanism import Mechanism
+from server.privacy.settings import PrivacySettings
 
 SERVER_JOB_FILE = "server-job.json"
 
@@ -55,6 +57,10 @@ class Schedule(BaseModel):
     deadline_s: float = Field(gt=0, description="longest round; what comes later is not used")
     pause_s: float = Field(ge=0, description="from the end of a round to the next")
     retry_s: float = Field(gt=0, description="wait when too few phones are available")
+    sampling: Literal["available", "poisson"] = Field(
+        description="a cohort of available phones, or each phone drawn by itself with probability "
+        "cohort_size / N whether it is there or not"
+    )
     mode: Literal["synchronous", "buffered"] = Field(
         description="rounds that wait for their phones, or steps whenever enough have reported"
     )
@@ -70,6 +76,23 @@ class Schedule(BaseModel):
             raise ValueError("mode is buffered: set concurrency to 1 or more")
         return self
 
+    @model_validator(mode="after")
+    def _drawn_by_themselves(self) -> "Schedule":
+        if self.sampling != "poisson":
+            return self
+        if self.mode == "buffered":
+            raise ValueError(
+                'sampling is "poisson" and mode is "buffered": a step takes whoever reports first, '
+                'so no phone is drawn by itself; set mode to "synchronous" or sampling to '
+                '"available"'
+            )
+        if self.over_selection != 1:
+            raise ValueError(
+                f'sampling is "poisson" and over_selection is {self.over_selection:g}: whether a '
+                "phone is used must not depend on who else was faster; set over_selection to 1"
+            )
+        return self
+
     @property
     def kept_versions(self) -> int:
         """How many sets of parameters the cloud keeps for phones that are still at work."""
@@ -82,7 +105,9 @@ class Federation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rounds: int = Field(ge=1, le=100_000, description="federated rounds")
-    cohort_size: int = Field(ge=1, description="reports that end a round")
+    cohort_size: int = Field(
+        ge=1, description="reports that end a round; under Poisson sampling, drawn on average"
+    )
     num_nodes: int = Field(ge=1, le=1024, description="Flower nodes: shards of devices")
     evaluate_every: int = Field(ge=1, description="rounds between evaluations on the devices")
     evaluate_devices: int = Field(
@@ -97,6 +122,24 @@ class Federation(BaseModel):
     schedule: Schedule
     optimizer: ServerOptimizerSettings
     training: LocalTraining
+    privacy: PrivacySettings
+
+    @model_validator(mode="after")
+    def _promise_can_be_kept(self) -> "Federation":
+        if not self.privacy.is_private:
+            return self
+        if self.optimizer.name == "feddyn":
+            raise ValueError(
+                f'privacy.mechanism is "{self.privacy.mechanism}" and optimizer.name is "feddyn": '
+                "the cloud's dual must be the sum of the duals on the phones, and noise drives "
+                'them apart; set optimizer.name to "fedavg" or "fedadam"'
+            )
+        if self.privacy.is_adaptive and self.schedule.mode == "buffered":
+            raise ValueError(
+                'privacy.target_quantile with schedule.mode "buffered": a late report was clipped '
+                "with an older norm than its sum is noised for; set target_quantile to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _feddyn_is_two_halves(self) -> "Federation":
@@ -117,7 +160,8 @@ class Federation(BaseModel):
         """Refuse what this many devices cannot do, before any training.
 
         Raises:
-            SettingsError: if a cohort, or the nodes, outnumber the devices.
+            SettingsError: if a cohort, or the nodes, outnumber the devices, the population that
+                noise is scaled to is not larger, or delta is that of one device.
         """
         if self.cohort_size > num_devices:
             raise SettingsError(
@@ -129,6 +173,18 @@ class Federation(BaseModel):
                 f"federation.num_nodes is {self.num_nodes}, the population has {num_devices} "
                 f"devices, and a node holds one or more: ask for {num_devices} or fewer"
             )
+        scaled, delta = self.privacy.scaled_population, self.privacy.delta
+        if delta >= 1 / max(scaled, num_devices):
+            raise SettingsError(
+                f"federation.privacy.delta is {delta:g}, one in {max(scaled, num_devices):,} "
+                f"devices is {1 / max(scaled, num_devices):.2g}: to give one of them away whole "
+                "would pass; ask for less, or for 0, which is min(1e-5, N^-1.1)"
+            )
+        if scaled and scaled <= num_devices:
+            raise SettingsError(
+                f"federation.privacy.scaled_population is {scaled}, the population has "
+                f"{num_devices} devices: ask for more than that, or for 0"
+            )
 
 
 class ServerJob(BaseModel):
@@ -139,6 +195,7 @@ class ServerJob(BaseModel):
         num_devices: the population.
         num_parameters: P.
         trained: stretches (first, end) of the P numbers that phones update and send.
+        tiers: names of all kinds of phone, public: metric sums of each are noised, empty or not.
         federation: the settings of the run.
         plan: file of the cohort plan, absolute.
         initial: file of the initial parameters (P,), absolute.
@@ -151,10 +208,17 @@ class ServerJob(BaseModel):
     num_devices: int
     num_parameters: int
     trained: tuple[tuple[int, int], ...]
+    tiers: tuple[str, ...]
     federation: Federation
     plan: Path
     initial: Path
     folder: Path
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What the cloud does with a sum before anything is made of it."""
+        federation = self.federation
+        return Mechanism(federation.privacy, federation.cohort_size, self.num_devices, self.seed)
 
     @property
     def num_trained(self) -> int:

@@ -27,6 +27,7 @@ from simulation.commands import (
     deployment_verbs,
     doctor,
     encoder_verbs,
+    privacy_verbs,
     run_verbs,
     sharing_verbs,
     world_verbs,
@@ -53,6 +54,7 @@ app.command()(encoder_verbs.encode)
 app.command()(encoder_verbs.inspect)
 app.add_typer(world_verbs.app, name="world")
 app.command()(run_verbs.simulate)
+app.command()(privacy_verbs.epsilon)
 app.command()(deployment_verbs.deploy)
 app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
