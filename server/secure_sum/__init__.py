@@ -1,1 +1,1 @@
-"""The cloud's end of a secure sum: it routes, adds up and unmasks, and knows nothing but the sum."""
+"""The cloud's end of a secure sum: it routes and adds up, and learns nothing but the sum."""

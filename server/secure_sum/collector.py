@@ -234,33 +234,39 @@ class Collected:
         packets = list(_own(answers, self.terms, self.by_party))
         check_many(len(packets), self.terms, "revealed their shares")
         accused: set[int] = set()
+        bound = self.before.before.bound()
         total = zeros(self.terms.length)
         for masked in self.by_party.values():
             total = ring.add(total, masked)
         for party in self.by_party:
             shares = {each.party: each.seeds[party] for each in packets if party in each.seeds}
-            seed = self._secret("seed", party, shares, accused)
+            seed = self._secret("seed", party, bound[party], shares, accused)
             told = self.before.before.by_party[party].seed_commitment
             if commitment(session, "self mask", seed) != told:
                 raise EngineError(_lied(party))
             total = ring.subtract(total, mask_of(seed, ring, self.terms.length, session))
         for party in self.before.by_party.keys() - self.by_party.keys():
             shares = {each.party: each.keys[party] for each in packets if party in each.keys}
-            total = self._without_pairs_of(party, shares, total, accused)
+            total = self._without_pairs_of(party, bound[party], shares, total, accused)
         devices = self.before.before.devices
         num_devices = sum(devices[party] for party in self.by_party)
         return Unmasked(total, tuple(self.by_party), num_devices, tuple(sorted(accused)))
 
     def _without_pairs_of(
-        self, lost: int, shares: Mapping[int, bytes], total: Elements, accused: set[int]
+        self,
+        lost: int,
+        hood: tuple[int, ...],
+        shares: Mapping[int, bytes],
+        total: Elements,
+        accused: set[int],
     ) -> Elements:
         """Take off the masks that survivors added for a party that was lost."""
         advertised, terms = self.before.before, self.terms
-        ring, bound = Ring(terms.bits), advertised.bound()
-        neighbours = [party for party in bound[lost] if party in self.by_party]
+        ring = Ring(terms.bits)
+        neighbours = [party for party in hood if party in self.by_party]
         if not neighbours:
             return total
-        seed = self._secret("key", lost, shares, accused)
+        seed = self._secret("key", lost, hood, shares, accused)
         if public_key(seed, "masks") != advertised.by_party[lost].mask_key:
             raise EngineError(_lied(lost))
         for party in neighbours:
@@ -271,10 +277,14 @@ class Collected:
         return total
 
     def _secret(
-        self, kind: str, dealer: int, shares: Mapping[int, bytes], accused: set[int]
+        self,
+        kind: str,
+        dealer: int,
+        hood: tuple[int, ...],
+        shares: Mapping[int, bytes],
+        accused: set[int],
     ) -> bytes:
         """Put a secret together from the shares that are what their dealer committed to."""
-        hood = self.before.before.bound()[dealer]
         commitments, right = self.before.by_party[dealer].commitments, {}
         half = slice(0, KEY_BYTES) if kind == "seed" else slice(KEY_BYTES, 2 * KEY_BYTES)
         for holder, share in shares.items():

@@ -77,7 +77,7 @@ def unseal(key: bytes, sealed: bytes, about: bytes, sender: int) -> bytes:
         return AESGCM(key).decrypt(_NONCE, sealed, about)
     except InvalidTag as error:
         raise EngineError(
-            f"the shares that party {sender} sent were altered on the way, or are of another session"
+            f"the shares of party {sender} were altered on the way, or are of another session"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Who exchanges keys with whom: everybody with everybody, or each party with a few [1].
 
     degree 4:   .. 7  2  9  5  1  8  3 ..      the parties in an order that the session gives
-                      \\__\\_/ \\_/__/             5 is bound to 2, 9, 1 and 8
+                   ^  ^     ^  ^                 5 is bound to 2, 9, 1 and 8
 
 A party's secrets are shared within its neighbourhood, itself included; everybody's has the same
 size. With few neighbours the parties that are left may fall apart into groups that no mask binds,

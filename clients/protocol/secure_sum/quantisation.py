@@ -6,7 +6,8 @@ A step is C / levels: an update as long as the clip norm allows becomes integers
 whatever C is. Each number is rounded up or down at random so that it is right on average. Rounding
 may lengthen a vector; a draw that lengthens it beyond
 
-    D2^2 = min( (levels + sqrt(n))^2,  levels^2 + n / 4 + sqrt(2 ln(1 / beta)) (levels + sqrt(n) / 2) )
+    D2^2 = min( (levels + sqrt(n))^2,
+                levels^2 + n / 4 + sqrt(2 ln(1 / beta)) (levels + sqrt(n) / 2) )
 
 is thrown away and drawn again (conditional rounding [1, section 4.1]). The first bound always
 holds; a draw is beyond the second with probability below beta = 2^-20, and that share of the draws

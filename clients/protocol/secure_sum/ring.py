@@ -66,11 +66,11 @@ class Ring:
         return np.asarray(wide - ((wide > self.largest).astype(np.int64) << self.bits))
 
     def add(self, left: Elements, right: Elements) -> Elements:
-        """left + right."""
+        """Add, modulo 2^bits."""
         return np.asarray((left + right) & np.uint32(self._mask))
 
     def subtract(self, left: Elements, right: Elements) -> Elements:
-        """left - right."""
+        """Subtract, modulo 2^bits."""
         return np.asarray((left - right) & np.uint32(self._mask))
 
     def pack(self, elements: Elements) -> bytes:
