@@ -17,7 +17,7 @@ PLAIN = Load(dim=10, rotated=False, devices=7, noise_steps=0.0, rounds=5)
 def test_the_boundary_is_exact():
     """7 devices of 4681 levels fill a ring of 16 bits to the last number; one more level wraps."""
     ring = Ring(16)
-    assert 7 * 4681 == ring.largest
+    assert ring.largest == 7 * 4681
     check_fit(ring, PLAIN, 4681)
     with pytest.raises(SettingsError, match=r"can reach 32,774, a ring of 16 bits holds 32,767"):
         check_fit(ring, PLAIN, 4682)
@@ -42,7 +42,7 @@ def test_a_refusal_names_what_would_fit():
 
 
 def test_more_devices_than_a_ring_has_numbers_are_refused():
-    with pytest.raises(SettingsError, match="with 1 levels .* bits = 24"):
+    with pytest.raises(SettingsError, match=r"with 1 levels .* bits = 24"):
         most_levels(Ring(16), replace(PLAIN, devices=40_000))
 
 

@@ -35,7 +35,7 @@ def test_what_a_device_sends_is_bounded_whatever_was_in_it(rows, levels: int, ro
 
 
 def test_the_norm_bound_is_nearly_tight():
-    """Halves are the worst to round: their norm grows the most."""
+    """Many numbers between two steps: rounding lengthens such a vector most."""
     levels, dim = 20, 4096
     quantiser = Quantiser(dim, levels, rotated=False)
     worst = np.full((50, dim), CLIP / np.sqrt(dim))  # 20 / 64 of a step each
