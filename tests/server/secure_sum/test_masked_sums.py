@@ -65,7 +65,7 @@ def test_masked_sum_equals_plain_sum_to_the_bit(num_parties, bits, length, degre
     left = [party for party in played.vectors if party not in played.lost]
     needed = threshold_of(num_parties, agreed.threshold)
     if len(left) < needed:
-        with pytest.raises(EngineError, match="nothing is revealed|stay on"):
+        with pytest.raises(EngineError, match=r"nothing is revealed|stay on"):
             played.play()
         return
     try:
@@ -88,7 +88,7 @@ def test_half_of_the_parties_may_not_be_lost_at_any_stage(stage: str):
     expected = tuple(parties) if stage == "unmasking" else tuple(parties[3:])
     np.testing.assert_array_equal(played.play().total, plain_sum(played, expected))
     below = masked_sum(agreed, lost=dict.fromkeys(parties[:4], stage))
-    with pytest.raises(EngineError, match="4 of 8 parties .* threshold is 5: nothing is revealed"):
+    with pytest.raises(EngineError, match=r"4 of 8 parties .* threshold is 5: nothing is revealed"):
         below.play()
 
 
@@ -102,7 +102,7 @@ def test_lost_at_every_stage_at_once():
 
 
 def test_too_few_devices_reveal_nothing():
-    with pytest.raises(EngineError, match="6 devices are left .* 7 are the fewest"):
+    with pytest.raises(EngineError, match=r"6 devices are left .* 7 are the fewest"):
         masked_sum(terms(2, min_devices=7)).play()
 
 
@@ -126,7 +126,7 @@ def test_a_tampered_share_is_caught_and_named_and_the_sum_is_right_without_it():
 def test_a_tampered_share_that_is_needed_ends_the_sum():
     played = masked_sum(terms(2), tamper=flip_last_byte("unmasking", 2))
     with pytest.raises(
-        EngineError, match="the masks of party 5 stay on: .*party 2 altered a share"
+        EngineError, match=r"the masks of party 5 stay on: .*party 2 altered a share"
     ):
         played.play()
 
@@ -229,7 +229,7 @@ def test_never_both_secrets_of_one_party():
     halfway = Halfway()
     done, first = halfway.ask(2, [2, 5])
     assert first.seeds.keys() == {2, 5} and first.keys.keys() == {8}
-    with pytest.raises(EngineError, match="out of turn: .*it ended, and it answers each question"):
+    with pytest.raises(EngineError, match=r"out of turn: .*it ended, and it answers each question"):
         unmask(done, Survivors(SESSION, bits_over(halfway.played.devices, dict.fromkeys([2, 8]))))
     both = Revealed(SESSION, 2, {5: bytes(16)}, {5: bytes(16)})
     with pytest.raises(EngineError, match="both secrets of one party"):
@@ -278,9 +278,9 @@ def test_survivors_that_fall_apart_into_groups_are_not_unmasked():
     two_hops = [
         p for p in ring_of if p not in ring_of[first] and set(ring_of[p]) & set(ring_of[first])
     ]
-    played = masked_sum(agreed, lost={p: "vectors" for p in set(ring_of[first]) - {first}})
+    played = masked_sum(agreed, lost=dict.fromkeys(set(ring_of[first]) - {first}, "vectors"))
     assert two_hops
-    with pytest.raises(EngineError, match="fall apart|are left"):
+    with pytest.raises(EngineError, match=r"fall apart|are left"):
         played.play()
 
 
