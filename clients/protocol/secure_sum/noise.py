@@ -47,7 +47,7 @@ def noise_reach(variance: float, log_chance: float) -> int:
     ln P(X >= t) <= sqrt(variance^2 + t^2) - variance - t asinh(t / variance).
 
     >>> noise_reach(100.0, math.log(1e-9))
-    68
+    67
     """
     if variance == 0:
         return 0

@@ -42,7 +42,7 @@ def test_a_refusal_names_what_would_fit():
 
 
 def test_more_devices_than_a_ring_has_numbers_are_refused():
-    with pytest.raises(SettingsError, match=r"with 1 levels .* bits = 24"):
+    with pytest.raises(SettingsError, match=r"with 1 levels .*bits = 24"):
         most_levels(Ring(16), replace(PLAIN, devices=40_000))
 
 
