@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from clients.protocol.messages import LocalTraining
 from models.errors import DataError, SettingsError
+from server.history import BYTES_PER_PARAMETER
 from server.privacy.mechanism import Mechanism
 from server.privacy.settings import PrivacySettings
 from server.secure_sum.costs import SumShape, phone_cost
@@ -145,9 +146,9 @@ class Federation(BaseModel):
             )
         if self.optimizer.name == "feddyn":
             raise ValueError(
-                'secure_sum.enabled with optimizer.name "feddyn": the cloud\'s dual must be the sum '
-                "of the duals on the phones, and rounding drives them apart; set optimizer.name to "
-                '"fedavg" or "fedadam"'
+                'secure_sum.enabled with optimizer.name "feddyn": the dual of the cloud must be the '
+                "sum of the duals on the phones, and rounding drives them apart; set "
+                'optimizer.name to "fedavg" or "fedadam"'
             )
         if self.privacy.mechanism == "local":
             raise ValueError(

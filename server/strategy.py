@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from flwr.app import ConfigRecord, MessageType, RecordDict
+from flwr.app import MessageType, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
@@ -35,9 +35,6 @@ from clients.protocol.messages import (
     UpdatePrivacy,
 )
 from clients.protocol.partitions import partition_bounds
-from clients.protocol.secure_sum.neighbourhoods import threshold_of
-from clients.protocol.secure_sum.quantisation import Address
-from clients.protocol.secure_sum.tasks import EVALUATION_BITS, MetricVector, train_reply
 from models.errors import EngineError
 from models.seeds import generator
 from server.aggregation import ServerState, server_optimizer, staleness_weight
@@ -46,8 +43,7 @@ from server.cohorts import Cohort, CohortSource
 from server.history import History, RoundRow
 from server.nodes import Answers, Nodes
 from server.privacy.accounts import Accounts
-from server.secure_sum.plan import SecurePlan
-from server.secure_sum.rounds import SumTask, hidden_sum
+from server.secure_sum.exchange import hidden_metrics, hidden_update
 from server.settings import ServerJob
 
 
@@ -190,7 +186,9 @@ def train_round(
     """
     if (plan := job.secure_plan) is not None:
         tasks = _tasks(job, sent[round_number - 1], cohort.reported, round_number, clip_norm)
-        return _hidden_round(nodes, job, plan, tasks, round_number, clip_norm)
+        found, faults = hidden_update(nodes, job, plan, tasks)
+        lost = len(cohort.reported) - sum(each.num_asked for each in found)
+        return TrainedRound([each.reply for each in found], [1.0] * len(found), lost, faults)
     replies: list[TrainReply] = []
     weights: list[float] = []
     lost, faults = 0, tuple[str, ...]()
@@ -204,51 +202,6 @@ def train_round(
         lost += sum(len(tasks[node].device_ids) for node in set(tasks) - set(answers.by_partition))
         faults += answers.faults
     return TrainedRound(replies, weights, lost, faults)
-
-
-def _hidden_round(
-    nodes: Nodes,
-    job: ServerJob,
-    plan: SecurePlan,
-    tasks: Mapping[int, TrainTask],
-    round_number: int,
-    clip_norm: float,
-) -> TrainedRound:
-    """The same with a secure sum: one reply for all nodes, or none."""
-    settings, rounding = job.federation.secure_sum, plan.rounding
-    privacy = job.mechanism.asked_of_nodes
-    devices = {partition: len(task.device_ids) for partition, task in tasks.items()}
-    asked = sum(devices.values())
-    if not tasks:
-        return TrainedRound([], [], 0, ())
-    told = ConfigRecord(rounding.model_dump())
-    wanted = SumTask(
-        purpose="train",
-        group=str(round_number),
-        bits=settings.bits,
-        length=rounding.length(job.num_trained, privacy),
-        degree=settings.neighbours,
-        threshold=settings.threshold,
-        min_devices=plan.bounds.fewest,
-        tasks={
-            partition: RecordDict({**task.to_record(), "rounding": told})
-            for partition, task in tasks.items()
-        },
-        devices=devices,
-    )
-    found = hidden_sum(nodes, wanted)
-    if found.total is None:
-        return TrainedRound([], [], asked, found.faults)
-    reply = train_reply(
-        found.total,
-        found.num_devices,
-        job.num_trained,
-        rounding,
-        privacy,
-        clip_norm,
-        Address(job.seed, round_number),
-    )
-    return TrainedRound([reply], [1.0], asked - found.num_devices, found.faults)
 
 
 def _tasks(
@@ -303,7 +256,7 @@ def evaluate_round(
         for partition, devices in asked.items()
     }
     if job.federation.secure_sum.enabled:
-        exact, faults = _hidden_metrics(nodes, job, tasks, asked, round_number)
+        exact, faults = hidden_metrics(nodes, job, tasks, asked, round_number)
         return job.mechanism.evaluated(exact, job.tiers, round_number), faults
     answers = nodes.ask(
         tasks,
@@ -315,40 +268,6 @@ def evaluate_round(
         return EvalReply({}), answers.faults
     exact = sum(answers.by_partition.values(), start=EvalReply({}))
     return job.mechanism.evaluated(exact, job.tiers, round_number), answers.faults
-
-
-def _hidden_metrics(
-    nodes: Nodes,
-    job: ServerJob,
-    tasks: Mapping[int, RecordDict],
-    asked: Mapping[int, NDArray[np.int64]],
-    round_number: int,
-) -> tuple[EvalReply, tuple[str, ...]]:
-    """Metric sums over all nodes, and the faults; no sums if too few nodes are left."""
-    settings, num_nodes = job.federation.secure_sum, job.federation.num_nodes
-    devices = {}
-    for partition, mine in asked.items():
-        first, end = partition_bounds(job.num_devices, partition, num_nodes)
-        devices[partition] = len(mine) or end - first
-    total = sum(devices.values())
-    layout = MetricVector.of(job.tiers, total)
-    told = ConfigRecord({"tiers": list(layout.tiers), "levels": layout.levels})
-    wanted = SumTask(
-        purpose="evaluate",
-        group=str(round_number),
-        bits=EVALUATION_BITS,
-        length=layout.length,
-        degree=settings.neighbours,
-        threshold=settings.threshold,
-        min_devices=threshold_of(total, settings.threshold),
-        tasks={
-            partition: RecordDict({**task, "metric_vector": told})
-            for partition, task in tasks.items()
-        },
-        devices=devices,
-    )
-    found = hidden_sum(nodes, wanted)
-    return EvalReply({}) if found.total is None else layout.reply(found.total), found.faults
 
 
 def _evaluated(job: ServerJob) -> dict[int, NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""What a node remembers between two messages of a secure sum: in the state that Flower keeps for it.
+"""What a node remembers between two messages of a secure sum, in the state that Flower keeps.
 
 One sum of a kind (training, evaluation) at a time: an invitation to a new one forgets the one
 before, its secrets with it.

@@ -54,7 +54,7 @@ def vector_of_updates(
         for device in device_ids.tolist():
             update += noise_share(rounding.noise_variance, quantiser.width, device, at)
         counts = _counts(block, clip_norm)
-        total[quantiser.width :] += [counts[name] for name in names]
+        total[quantiser.width :] += np.array([counts[name] for name in names], np.int64)
     return total
 
 
@@ -74,7 +74,7 @@ def vector_of_metrics(
     layout: MetricVector,
     at: Address,
 ) -> NDArray[np.int64]:
-    """Add up the metrics of devices, each rounded up or down at random so that it is right on average.
+    """Add up the metrics of devices, each rounded at random so that it is right on average.
 
     Args:
         blocks: local rows and where their held-out items stand.
