@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clients.protocol.messages import LocalTraining
+from clients.protocol.messages import LocalTraining, UpdatePrivacy
+from clients.protocol.secure_sum.rotation import padded_width
+from clients.protocol.secure_sum.tasks import counts_of
 from models.errors import DataError, SettingsError
 from server.history import BYTES_PER_PARAMETER
 from server.privacy.mechanism import Mechanism
@@ -146,8 +148,8 @@ class Federation(BaseModel):
             )
         if self.optimizer.name == "feddyn":
             raise ValueError(
-                'secure_sum.enabled with optimizer.name "feddyn": the dual of the cloud must be the '
-                "sum of the duals on the phones, and rounding drives them apart; set "
+                'secure_sum.enabled with optimizer.name "feddyn": the dual of the cloud must be '
+                "the sum of the duals on the phones, and rounding drives them apart; set "
                 'optimizer.name to "fedavg" or "fedadam"'
             )
         if self.privacy.mechanism == "local":
@@ -212,6 +214,24 @@ class Federation(BaseModel):
         scaled = self.privacy.scaled_population
         scale = num_devices / scaled if scaled else 1.0
         return SecurePlan.of(self.secure_sum, self.privacy, bounds, dim, self.rounds, scale)
+
+    def traffic_of_a_phone(self, dim: int, num_parties: int) -> tuple[int, int]:
+        """Bytes that a phone sends in a round, and those it receives beside the parameters.
+
+        Args:
+            dim: numbers of an update.
+            num_parties: phones that take part in the round.
+        """
+        settings = self.secure_sum
+        if not settings.enabled:
+            return dim * BYTES_PER_PARAMETER, 0
+        hidden, adaptive = self.privacy.is_private, self.privacy.is_adaptive
+        counts = counts_of(
+            UpdatePrivacy(hidden=hidden, count_unclipped=adaptive, local_noise_multiplier=0)
+        )
+        length = (padded_width(dim) if settings.rotation else dim) + len(counts)
+        cost = phone_cost(SumShape(settings.bits, length, max(1, num_parties), settings.neighbours))
+        return cost.up, cost.down
 
     def check_population(self, num_devices: int) -> None:
         """Refuse what this many devices cannot do, before any training.
@@ -288,16 +308,6 @@ class ServerJob(BaseModel):
             SettingsError: if a sum could overflow.
         """
         return self.federation.secure_plan(self.num_trained, self.num_devices)
-
-    def traffic_of_a_phone(self, num_parties: int) -> tuple[int, int]:
-        """Bytes that a phone sends in a round, and those it receives beside the parameters."""
-        plan = self.secure_plan
-        if plan is None:
-            return self.num_trained * BYTES_PER_PARAMETER, 0
-        length = plan.rounding.length(self.num_trained, self.mechanism.asked_of_nodes)
-        degree = self.federation.secure_sum.neighbours
-        cost = phone_cost(SumShape(plan.ring.bits, length, max(1, num_parties), degree))
-        return cost.up, cost.down
 
     @property
     def num_trained(self) -> int:

@@ -124,7 +124,7 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
             num_lost=trained.num_lost,
             faults=trained.faults,
             seconds=time.perf_counter() - started,
-            traffic=job.traffic_of_a_phone(len(cohort.reported)),
+            traffic=federation.traffic_of_a_phone(job.num_trained, len(cohort.reported)),
         )
         clip_norm = mechanism.next_clip_norm(reply, clip_norm, round_number)
         Checkpoint(round_number, state, sent, row, clip_norm).write(job.folder)

@@ -257,7 +257,7 @@ class TinyWorld:
         cost = RoundCost(self.layout.size * 4, self.layout.size * 4, 0.01)
         timeline = Timeline(TIERS, NUM_DEVICES, cost, SEED)
         plan = plan_cohorts(timeline, settings)
-        settings = with_noise_solved(settings, NUM_DEVICES, plan)
+        settings = with_noise_solved(settings, NUM_DEVICES, plan, self.layout.size)
         plan.write(folder / "cohorts.npz")
         np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
         device_job = DeviceJob(

@@ -82,22 +82,6 @@ class PrivacySettings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _adaptive_is_central(self) -> "PrivacySettings":
-        if not self.is_adaptive:
-            return self
-        if self.mechanism == "local":
-            raise ValueError(
-                'target_quantile with mechanism "local": the bit that says whether an update was '
-                "short enough would leave the phone without noise; set target_quantile to 0"
-            )
-        if self.clip_rate == 0 or self.clip_noise_multiplier == 0:
-            raise ValueError(
-                "target_quantile wants clip_rate and clip_noise_multiplier above 0: a twentieth of "
-                "the cohort is a good noise on the count (Andrew et al., 2021)"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _distributed_has_no_trusted_cloud(self) -> "PrivacySettings":
         if self.mechanism != "distributed":
             return self
@@ -110,6 +94,22 @@ class PrivacySettings(BaseModel):
             raise ValueError(
                 'evaluation_noise_multiplier with mechanism "distributed": it is noise of a '
                 "trusted cloud, which sees the sum of all phones' metrics first; set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adaptive_is_central(self) -> "PrivacySettings":
+        if not self.is_adaptive:
+            return self
+        if self.mechanism == "local":
+            raise ValueError(
+                'target_quantile with mechanism "local": the bit that says whether an update was '
+                "short enough would leave the phone without noise; set target_quantile to 0"
+            )
+        if self.clip_rate == 0 or self.clip_noise_multiplier == 0:
+            raise ValueError(
+                "target_quantile wants clip_rate and clip_noise_multiplier above 0: a twentieth of "
+                "the cohort is a good noise on the count (Andrew et al., 2021)"
             )
         return self
 

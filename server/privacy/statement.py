@@ -8,6 +8,7 @@ Whatever is printed about the privacy of a run is printed from here.
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,17 +16,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.errors import DataError
 from models.files import write_text
 from server.history import LEDGER_FILE
-from server.privacy.accounting import gaussian_epsilon
 from server.privacy.ledger import Ledger
 
 TRUST = {
     "central": "The cloud sees every sum before it adds noise, and is trusted with it; epsilon "
     "covers the parameters of every round, against everybody else.",
     "local": "Every phone adds noise before anything leaves it; epsilon holds against the cloud.",
+    "distributed": "Every phone adds a share of the noise, and the cloud sees only the sum of all; "
+    "epsilon holds against the cloud, if phones and cloud follow the protocol.",
 }
 NEIGHBOURS = {
     "central": "one device with all its data, there or not",
     "local": "one device, any data in place of any other",
+    "distributed": "one device, its updates or zeros in their place, with its share of the noise",
 }
 AMPLIFIED = (
     "amplification by sampling: every phone is drawn by itself with probability q, there or not"
@@ -33,6 +36,7 @@ AMPLIFIED = (
 NOT_AMPLIFIED = {
     "available": "no amplification: cohorts depend on availability, over-selection and deadline",
     "local": "no amplification: the cloud knows who sent what",
+    "distributed": "no amplification: the cloud knows who takes part",
 }
 START_NOT_COVERED = (
     "the parameters a run starts from: whoever gave data for those is not protected by it"
@@ -44,7 +48,7 @@ class PrivacyStatement(BaseModel):
     """What a private run promises, once it has ended.
 
     Attributes:
-        mechanism: "central" or "local".
+        mechanism: "central", "local" or "distributed".
         neighbours: what two populations that must look alike differ in.
         trust: who is trusted with what.
         claim: whether amplification by sampling is claimed, and why.
@@ -123,7 +127,7 @@ class PrivacyStatement(BaseModel):
             delta=delta,
             scaled_population=scaled,
             # Sampling is left out of it: that makes it no smaller, and quick to know.
-            epsilon_at_hand=gaussian_epsilon(ledger.at_hand(spending).gaussian_precision, delta)
+            epsilon_at_hand=replace(ledger.at_hand(spending), probability=1.0).epsilon(delta)
             if scaled
             else None,
             not_covered=(START_NOT_COVERED,)
@@ -186,4 +190,4 @@ def claim_of(ledger: Ledger) -> str:
     """Whether amplification is claimed, and why."""
     if ledger.is_amplified:
         return AMPLIFIED
-    return NOT_AMPLIFIED["local" if ledger.settings.mechanism == "local" else "available"]
+    return NOT_AMPLIFIED.get(ledger.settings.mechanism, NOT_AMPLIFIED["available"])

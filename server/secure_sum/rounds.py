@@ -10,7 +10,7 @@ it. Below the threshold there is no sum, and why is a fault of the round.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
@@ -129,15 +129,19 @@ class _Talk:
         )
         if wrong := [p for p, n in advertised.devices.items() if n != self.wanted.devices[p]]:
             raise EngineError(f"nodes {wrong} announce other devices than they were asked for")
-        shared = advertised.shared(
-            self._ask(f"query.{purpose}_shares", advertised.rosters(), Shares.from_bytes)
-        )
-        collected = shared.masked(
-            self._ask(f"{purpose}.masked", shared.letters(), Masked.from_bytes)
-        )
+        shares = self._ask(f"query.{purpose}_shares", advertised.rosters(), Shares.from_bytes)
+        shared = advertised.shared(shares)
+        self._blame(shares, shared.by_party, "dealt shares to others than its neighbours")
+        masked = self._ask(f"{purpose}.masked", shared.letters(), Masked.from_bytes)
+        collected = shared.masked(masked)
+        self._blame(masked, collected.by_party, "sent a vector of another length")
         return collected.revealed(
             self._ask(f"query.{purpose}_unmask", collected.survivors(), Revealed.from_bytes)
         )
+
+    def _blame(self, answers: Iterable[Answer], used: Mapping[int, object], what: str) -> None:
+        """Say which answers could not be used."""
+        self.faults.extend(f"node {a.party} {what}" for a in answers if a.party not in used)
 
     def _ask(
         self, kind: str, questions: Mapping[int, _Message], read: Callable[[bytes], Answer]

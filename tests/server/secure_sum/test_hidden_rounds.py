@@ -174,7 +174,7 @@ def test_a_node_that_is_lost_at_any_stage_costs_the_round_its_devices(tiny: Tiny
 @pytest.mark.parametrize("kind", STAGES)
 def test_below_the_threshold_the_round_has_no_update(tiny: TinyWorld, kind: str):
     """Four nodes, all of which are wanted: one lost is too many. The run goes on."""
-    folder = tiny.prepare_run("run", hidden(threshold=1.0))
+    folder = tiny.prepare_run("run", hidden(threshold=1.0, min_devices=1))
     play(folder, kind, rounds=("2",))
     row = History(folder).rows()[2]
     assert row["num_reported"] == 0 and row["smallest_sum"] is None
@@ -184,7 +184,7 @@ def test_below_the_threshold_the_round_has_no_update(tiny: TinyWorld, kind: str)
 
 
 def test_a_round_without_an_update_does_not_move_the_parameters(tiny: TinyWorld):
-    settings = distributed(hidden(threshold=1.0, rounds=1), 1.0)
+    settings = distributed(hidden(threshold=1.0, min_devices=1, rounds=1), 1.0)
     folder = tiny.prepare_run("run", settings)
     play(folder, "train.masked", rounds=("1",))
     np.testing.assert_array_equal(History(folder).read_final(), np.load(folder / "initial.npy"))
