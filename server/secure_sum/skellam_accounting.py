@@ -104,7 +104,7 @@ def poisson_amplified(
         return plain
     up_to = np.asarray(rdp(range(2, int(alpha.max()) + 1)), dtype=np.float64)
     bounds = np.array([_amplified(up_to[: order - 1], q) for order in alpha.astype(int)])
-    return np.minimum(bounds, plain)  # sampling never makes it worse
+    return np.asarray(np.minimum(bounds, plain))  # sampling never makes it worse
 
 
 def _amplified(eps: FloatArray, q: float) -> float:

@@ -150,7 +150,7 @@ class Quantiser:
         Without rotation it is within (number of devices) * (C / levels) of the exact sum, in every
         number; noise aside.
         """
-        steps = total.astype(np.float64) * (clip_norm / self.levels)
+        steps = np.asarray(total, dtype=np.float64) * (clip_norm / self.levels)
         if not self.rotated:
-            return steps
+            return np.asarray(steps)
         return rotate_back(steps[None], self.dim, at.seed, at.round_number)[0]

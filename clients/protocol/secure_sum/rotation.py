@@ -37,13 +37,15 @@ def rotate(rows: FloatArray, seed: int, round_number: int) -> FloatArray:
     width = padded_width(rows.shape[1])
     filled = np.zeros((len(rows), width))
     filled[:, : rows.shape[1]] = rows
-    return walsh_hadamard(filled * _signs(width, seed, round_number)) / np.sqrt(width)
+    turned = walsh_hadamard(filled * _signs(width, seed, round_number))
+    return np.asarray(turned / np.sqrt(width))
 
 
 def rotate_back(rows: FloatArray, dim: int, seed: int, round_number: int) -> FloatArray:
     """Undo `rotate`: (B, padded_width(dim)) to (B, dim)."""
     width = rows.shape[1]
-    return (walsh_hadamard(rows) / np.sqrt(width) * _signs(width, seed, round_number))[:, :dim]
+    turned = walsh_hadamard(rows) / np.sqrt(width)
+    return np.asarray((turned * _signs(width, seed, round_number))[:, :dim])
 
 
 def walsh_hadamard(rows: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ def split(secret: bytes, threshold: int, count: int) -> list[bytes]:
     """Cut a secret of 16 bytes into `count` shares of 16 bytes, for the places 1 .. count."""
     if not 1 <= threshold <= count:
         raise EngineError(f"a threshold of {threshold} among {count} shares is out of 1 .. {count}")
-    return [bytes(share) for _, share in Shamir.split(threshold, count, secret)]
+    return [bytes(share) for _, share in Shamir.split(threshold, count, secret, ssss=False)]
 
 
 def recover(shares: Mapping[int, bytes], threshold: int) -> bytes:
@@ -32,4 +32,4 @@ def recover(shares: Mapping[int, bytes], threshold: int) -> bytes:
     if any(len(share) != SEED_BYTES for share in shares.values()):
         raise EngineError(f"a share of a secret does not have {SEED_BYTES} bytes")
     some = sorted(shares.items())[:threshold]
-    return bytes(Shamir.combine(some))
+    return bytes(Shamir.combine(some, ssss=False))

@@ -1,0 +1,136 @@
+"""What follows from the settings: shares of the noise, bounds, what epsilon counts on."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from models.errors import SettingsError
+from server.privacy.accounting import Spending
+from server.privacy.accounts import ledger_of, with_noise_solved
+from server.privacy.statement import PrivacyStatement
+from server.secure_sum.plan import CohortBounds, SecurePlan
+from server.settings import ServerJob
+from simulation.engines.inline import run_inline
+from simulation.world.cohort_plans import plan_cohorts
+from simulation.world.timeline import RoundCost, Timeline
+from tests.server.secure_sum.test_hidden_rounds import distributed, hidden
+from tests.tiny_world import NUM_DEVICES, PRIVACY, SECURE_SUM, SEED, TIERS, TinyWorld
+
+HIDDEN = SECURE_SUM.model_copy(update={"enabled": True, "threshold": 0.6})
+NOISY = PRIVACY.model_copy(update={"mechanism": "distributed", "noise_multiplier": 1.5})
+
+
+def test_the_fewest_devices_bring_the_whole_noise():
+    bounds = CohortBounds(expected=100, most=100, fewest=60)
+    plan = SecurePlan.of(HIDDEN, NOISY, bounds, dim=1000, rounds=10)
+    d2 = math.sqrt(plan.quantiser.norm_bound_squared)
+    assert 60 * plan.noise_variance == pytest.approx((1.5 * d2) ** 2)
+    assert plan.mechanism.variance == pytest.approx((1.5 * d2) ** 2)
+    silent = SecurePlan.of(HIDDEN, PRIVACY, bounds, dim=1000, rounds=10)
+    assert silent.noise_variance == 0 and silent.quantiser.levels > plan.quantiser.levels
+
+
+def test_poisson_sampling_draws_more_than_expected_and_hardly_ever_more_than_that():
+    bounds = CohortBounds.of(HIDDEN, 100, 10_000, 50, is_drawn=True)
+    assert (bounds.expected, bounds.fewest) == (100, 60)
+    assert 50 * stats.binom.sf(bounds.most, 10_000, 0.01) < 2**-40
+    assert bounds.most < 200
+    assert CohortBounds.of(HIDDEN, 100, 100, 50, is_drawn=True).most == 100
+    fixed = CohortBounds.of(HIDDEN, 100, 10_000, 50, is_drawn=False)
+    assert fixed.most == 100
+
+
+def test_more_devices_than_a_round_wants_cannot_be_demanded():
+    asked = HIDDEN.model_copy(update={"min_devices": 101})
+    with pytest.raises(SettingsError, match="min_devices is 101, a round wants 100"):
+        CohortBounds.of(asked, 100, 1000, 5, is_drawn=False)
+
+
+def test_a_scaled_run_scales_the_shares_and_not_the_promise():
+    bounds = CohortBounds(expected=100, most=100, fewest=60)
+    plain = SecurePlan.of(HIDDEN, NOISY, bounds, dim=1000, rounds=10)
+    asked = HIDDEN.model_copy(update={"levels": plain.quantiser.levels})
+    scaled = SecurePlan.of(asked, NOISY, bounds, dim=1000, rounds=10, scale=0.1)
+    assert scaled.noise_variance == pytest.approx(plain.noise_variance / 100)
+    assert scaled.mechanism == plain.mechanism
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 4.0])
+def test_fine_steps_cost_what_a_gaussian_costs(noise: float):
+    """Epsilon of distributed noise is that of central noise, as the bound sees it."""
+    bounds = CohortBounds(expected=100, most=100, fewest=60)
+    privacy = NOISY.model_copy(update={"noise_multiplier": noise})
+    plan = SecurePlan.of(HIDDEN, privacy, bounds, dim=1000, rounds=10)
+    skellam = Spending(noise, 1.0, 10, 0.0, 0, plan.mechanism)
+    gaussian = Spending(noise, 1.0, 10, 0.0, 0)
+    assert skellam.epsilon(1e-5) == skellam.epsilon_by_rdp(1e-5)
+    assert skellam.epsilon(1e-5) == pytest.approx(gaussian.epsilon_by_rdp(1e-5), rel=0.02)
+    assert skellam.epsilon(1e-5) >= gaussian.epsilon(1e-5)
+
+
+def cohorts_of(tiny: TinyWorld, settings):
+    cost = RoundCost(tiny.layout.size * 4, tiny.layout.size * 4, 0.01)
+    return plan_cohorts(Timeline(TIERS, NUM_DEVICES, cost, SEED), settings)
+
+
+@pytest.mark.parametrize("target", [2.0, 20.0])
+def test_a_target_epsilon_is_met_and_nearly_used_up(tiny: TinyWorld, target: float):
+    settings = distributed(hidden(), 0.0)
+    privacy = settings.privacy.model_copy(update={"target_epsilon": target})
+    settings = settings.model_copy(update={"privacy": privacy})
+    cohorts, dim = cohorts_of(tiny, settings), tiny.layout.size
+    solved = with_noise_solved(settings, NUM_DEVICES, cohorts, dim)
+    ledger = ledger_of(solved, NUM_DEVICES, cohorts, dim)
+    spent = ledger.spending(solved.rounds).epsilon(ledger.delta)
+    assert 0.98 * target < spent <= target
+    assert not ledger.is_amplified
+
+
+def test_the_statement_of_a_distributed_run_trusts_no_cloud(tiny: TinyWorld):
+    folder = tiny.prepare_run("run", distributed(hidden(), 1.0))
+    run_inline(folder, 4)
+    said = PrivacyStatement.read(folder)
+    assert said.mechanism == "distributed"
+    assert said.epsilon == said.epsilon_by_rdp > 0
+    assert "epsilon holds against the cloud" in said.trust
+    assert "share of the noise" in said.neighbours
+    assert "no amplification" in said.claim
+    job = ServerJob.read(folder)
+    plan = job.secure_plan
+    noise = Spending(1.0, 1.0, said.most_rounds, 0.0, 0, plan.mechanism)
+    assert said.epsilon == noise.epsilon(said.delta)
+
+
+def test_central_noise_on_a_hidden_sum_covers_what_rounding_adds(tiny: TinyWorld):
+    """Few levels: a rounded update is longer than C, and the cloud's noise knows it."""
+    central = {"mechanism": "central", "noise_multiplier": 2.0}
+    settings = hidden(levels=10)
+    settings = settings.model_copy(update={"privacy": PRIVACY.model_copy(update=central)})
+    job = ServerJob.read(tiny.prepare_run("run", settings))
+    quantiser = job.secure_plan.quantiser
+    longest = 0.5 / 10 * math.sqrt(quantiser.norm_bound_squared)
+    assert longest > 0.5
+    assert job.mechanism.noise_std(0.5) == pytest.approx(2.0 * longest)
+
+
+def test_a_killed_distributed_run_goes_on_to_the_same_bits(tiny: TinyWorld, monkeypatch):
+    """New masks, the same noise: a round that is played again ends where it would have ended."""
+    whole = tiny.prepare_run("whole", distributed(hidden(), 0.5))
+    run_inline(whole, 4)
+    broken = tiny.prepare_run("broken", distributed(hidden(), 0.5))
+
+    class Killed(Exception):
+        pass
+
+    with monkeypatch.context() as patch:
+
+        def die(*arguments: object, **more: object) -> None:
+            raise Killed
+
+        patch.setattr("server.strategy.Checkpoint.write", die)
+        with pytest.raises(Killed):
+            run_inline(broken, 4)
+    run_inline(broken, 4)
+    np.testing.assert_array_equal(np.load(broken / "final.npy"), np.load(whole / "final.npy"))
