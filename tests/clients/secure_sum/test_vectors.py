@@ -1,4 +1,4 @@
-"""What a node hides: the fast sum of its devices' integers, beside real masks between the phones."""
+"""What a node hides: the sum of its devices' integers, beside real masks between phones."""
 
 from collections.abc import Iterator
 
@@ -133,7 +133,7 @@ def test_counts_that_must_not_leave_are_not_in_the_vector(tiny: TinyWorld):
 
 
 def test_sensitivity_of_the_integers(tiny: TinyWorld):
-    """Zeros in the place of one device's update move the sum by at most D2 and D1, noise in both."""
+    """Zeros in place of one device's update move the sum by at most D2 and D1, noise in both."""
     rng = np.random.default_rng(5)
     quantiser = ROUNDING.model_copy(update={"levels": 30}).quantiser(DIM)
     rounding = ROUNDING.model_copy(update={"levels": 30})

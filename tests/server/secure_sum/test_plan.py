@@ -18,7 +18,7 @@ from simulation.world.timeline import RoundCost, Timeline
 from tests.server.secure_sum.test_hidden_rounds import distributed, hidden
 from tests.tiny_world import NUM_DEVICES, PRIVACY, SECURE_SUM, SEED, TIERS, TinyWorld
 
-HIDDEN = SECURE_SUM.model_copy(update={"enabled": True, "threshold": 0.6})
+HIDDEN = SECURE_SUM.model_copy(update={"enabled": True, "threshold": 0.6, "bits": 24})
 NOISY = PRIVACY.model_copy(update={"mechanism": "distributed", "noise_multiplier": 1.5})
 
 
@@ -59,14 +59,14 @@ def test_a_scaled_run_scales_the_shares_and_not_the_promise():
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 4.0])
 def test_fine_steps_cost_what_a_gaussian_costs(noise: float):
-    """Epsilon of distributed noise is that of central noise, as the bound sees it."""
+    """As the bound sees it; it has integer orders alone, which costs up to 5 % of epsilon."""
     bounds = CohortBounds(expected=100, most=100, fewest=60)
     privacy = NOISY.model_copy(update={"noise_multiplier": noise})
     plan = SecurePlan.of(HIDDEN, privacy, bounds, dim=1000, rounds=10)
     skellam = Spending(noise, 1.0, 10, 0.0, 0, plan.mechanism)
     gaussian = Spending(noise, 1.0, 10, 0.0, 0)
     assert skellam.epsilon(1e-5) == skellam.epsilon_by_rdp(1e-5)
-    assert skellam.epsilon(1e-5) == pytest.approx(gaussian.epsilon_by_rdp(1e-5), rel=0.02)
+    assert skellam.epsilon(1e-5) == pytest.approx(gaussian.epsilon_by_rdp(1e-5), rel=0.05)
     assert skellam.epsilon(1e-5) >= gaussian.epsilon(1e-5)
 
 
@@ -121,16 +121,13 @@ def test_a_killed_distributed_run_goes_on_to_the_same_bits(tiny: TinyWorld, monk
     run_inline(whole, 4)
     broken = tiny.prepare_run("broken", distributed(hidden(), 0.5))
 
-    class Killed(Exception):
-        pass
-
     with monkeypatch.context() as patch:
 
         def die(*arguments: object, **more: object) -> None:
-            raise Killed
+            raise KeyboardInterrupt
 
         patch.setattr("server.strategy.Checkpoint.write", die)
-        with pytest.raises(Killed):
+        with pytest.raises(KeyboardInterrupt):
             run_inline(broken, 4)
     run_inline(broken, 4)
     np.testing.assert_array_equal(np.load(broken / "final.npy"), np.load(whole / "final.npy"))
