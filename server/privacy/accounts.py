@@ -11,6 +11,7 @@ from server.privacy.adaptive_clipping import noise_of_updates
 from server.privacy.calibration import least_noise, noise_multiplier_for
 from server.privacy.ledger import Ledger, participations
 from server.privacy.statement import EVALUATION_NOT_COVERED, PrivacyStatement
+from server.secure_sum.outside import Outside
 from server.settings import Federation, ServerJob
 
 
@@ -74,7 +75,11 @@ def ledger_of(federation: Federation, num_devices: int, cohorts: CohortSource, d
     is_drawn = federation.schedule.sampling == "poisson"
     # Under the other two epsilon holds against the cloud, which knows who takes part.
     is_amplified = is_drawn and privacy.mechanism == "central"
-    plan = federation.secure_plan(dim, num_devices)
+    plan = federation.secure_plan(dim, num_devices) if is_distributed else None
+    integers, outside = plan.mechanism if plan else None, None
+    if plan and is_drawn:
+        q = federation.cohort_size / num_devices
+        outside = Outside.of(plan.mechanism, plan.bounds, q, cohorts, rounds)
     most = (
         np.arange(rounds + 1, dtype=np.int64)
         if is_amplified
@@ -87,7 +92,8 @@ def ledger_of(federation: Federation, num_devices: int, cohorts: CohortSource, d
         is_amplified=is_amplified,
         participations=most,
         evaluate_every=federation.evaluate_every,
-        integers=plan.mechanism if plan and is_distributed else None,
+        integers=integers,
+        outside=outside,
     )
 
 

@@ -29,6 +29,7 @@ from models.errors import SettingsError
 from server.cohorts import CohortSource
 from server.privacy.accounting import Spending, default_delta
 from server.privacy.settings import PrivacySettings
+from server.secure_sum.outside import Outside
 from server.secure_sum.skellam_accounting import SkellamMechanism
 
 
@@ -44,6 +45,7 @@ class Ledger:
         participations: (rounds + 1,) most rounds of which any device has been, up to each round.
         evaluate_every: rounds between evaluations; one more is before round 1, one at the end.
         integers: the sum of a round under distributed noise; None: noise is Gaussian.
+        outside: what such a run spends where sampling amplifies, if it does anywhere.
     """
 
     settings: PrivacySettings
@@ -53,6 +55,7 @@ class Ledger:
     participations: NDArray[np.int64]
     evaluate_every: int
     integers: SkellamMechanism | None = None
+    outside: Outside | None = None
 
     @property
     def rounds(self) -> int:

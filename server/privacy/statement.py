@@ -38,6 +38,10 @@ NOT_AMPLIFIED = {
     "local": "no amplification: the cloud knows who sent what",
     "distributed": "no amplification: the cloud knows who takes part",
 }
+OUTSIDE = (
+    "Against those who see only the parameters, and not who takes part, amplification by sampling "
+    "makes epsilon at most {:.3g}."
+)
 START_NOT_COVERED = (
     "the parameters a run starts from: whoever gave data for those is not protected by it"
 )
@@ -68,6 +72,8 @@ class PrivacyStatement(BaseModel):
         delta: of both.
         scaled_population: N' whose noise the mean has, or 0.
         epsilon_at_hand: an upper bound for the N devices that there are, in a scaled run.
+        epsilon_outside: in a distributed run with Poisson sampling, an upper bound against those
+            who see only the parameters.
         not_covered: what epsilon says nothing about.
         note: why the run ended early, or nothing.
         sha256: of all the rest.
@@ -95,6 +101,7 @@ class PrivacyStatement(BaseModel):
     delta: float
     scaled_population: int
     epsilon_at_hand: float | None
+    epsilon_outside: float | None
     not_covered: tuple[str, ...]
     note: str
     sha256: str = ""
@@ -130,6 +137,7 @@ class PrivacyStatement(BaseModel):
             epsilon_at_hand=replace(ledger.at_hand(spending), probability=1.0).epsilon(delta)
             if scaled
             else None,
+            epsilon_outside=ledger.outside.epsilon(rounds, delta) if ledger.outside else None,
             not_covered=(START_NOT_COVERED,)
             if covered
             else (START_NOT_COVERED, EVALUATION_NOT_COVERED),
@@ -183,6 +191,8 @@ class PrivacyStatement(BaseModel):
             "count for the device that pays most.",
             *(f"Not covered: {what}." for what in self.not_covered),
         ]
+        if self.epsilon_outside is not None:
+            said.insert(2, OUTSIDE.format(self.epsilon_outside))
         return (*said, self.note) if self.note else tuple(said)
 
 

@@ -68,8 +68,10 @@ def hidden_update(
     if found.total is None:
         return [], found.faults
     at, clip_norm = Address(job.seed, one.round_number), one.training.clip_norm
+    total = found.total.copy()
+    total[: plan.quantiser.width] += plan.fill(found.num_devices, at)
     reply = train_reply(
-        found.total, found.num_devices, job.num_trained, rounding, one.privacy, clip_norm, at
+        total, found.num_devices, job.num_trained, rounding, one.privacy, clip_norm, at
     )
     return [HiddenUpdate(reply, found.num_devices)], found.faults
 

@@ -4,20 +4,26 @@
                                                        each device's share of the noise
 
 Shares are such that the fewest devices that are accepted bring the whole noise: each adds variance
-(z D2)^2 / min_devices, so that dropouts never leave too little. With more devices there is more.
+(z D2)^2 / min_devices, so that dropouts never leave too little. With more devices there is more;
+under Poisson sampling the cloud fills it up to a fixed number of shares, and
+`server.secure_sum.outside` says why.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from clients.protocol.secure_sum.capacity import Load, check_fit, most_levels
 from clients.protocol.secure_sum.neighbourhoods import threshold_of
-from clients.protocol.secure_sum.quantisation import Quantiser
+from clients.protocol.secure_sum.noise import skellam
+from clients.protocol.secure_sum.quantisation import Address, Quantiser
 from clients.protocol.secure_sum.ring import Ring
 from clients.protocol.secure_sum.tasks import Rounding
 from models.errors import SettingsError
+from models.seeds import generator
 from server.privacy.settings import PrivacySettings
 from server.secure_sum.settings import SecureSumSettings
 from server.secure_sum.skellam_accounting import SkellamMechanism
@@ -34,11 +40,13 @@ class CohortBounds:
         expected: that a round wants.
         most: the most there can be.
         fewest: below which nothing is revealed.
+        filled: shares of the noise up to which the cloud fills the others' up; 0: it does not.
     """
 
     expected: int
     most: int
     fewest: int
+    filled: int = 0
 
     @classmethod
     def of(
@@ -68,11 +76,17 @@ class CohortBounds:
                 f"federation.secure_sum.min_devices is {fewest}, a round wants {cohort_size} "
                 f"devices: ask for {cohort_size} or fewer"
             )
-        most = min(cohort_size, num_devices)
-        if is_drawn and cohort_size < num_devices:
+        if not is_drawn:
+            return cls(cohort_size, min(cohort_size, num_devices), fewest)
+        most = num_devices
+        if cohort_size < num_devices:
             chance = SELDOM / rounds
-            most = int(stats.binom.isf(chance, num_devices, cohort_size / num_devices)) + 1
-        return cls(cohort_size, min(most, num_devices), fewest)
+            drawn = stats.binom.isf(chance, num_devices, cohort_size / num_devices)
+            most = min(int(drawn) + 1, num_devices)
+        # Three standard deviations: more devices than that come once in hundreds of rounds.
+        return cls(
+            cohort_size, most, fewest, min(most, math.ceil(cohort_size + 3 * cohort_size**0.5))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +145,22 @@ class SecurePlan:
         quantiser = load.quantiser(levels)
         variance = multiplier**2 * quantiser.norm_bound_squared
         return cls(ring, quantiser, bounds, scale**2 * variance / bounds.fewest, variance)
+
+    def fill(self, num_devices: int, at: Address) -> NDArray[np.int64]:
+        """Noise that the cloud adds so that its level does not tell how many devices are in a sum.
+
+        Args:
+            num_devices: in the sum, with a share each.
+            at: where the draws live.
+
+        Returns:
+            (width,), zeros unless noise is distributed and devices are drawn by themselves.
+        """
+        missing = max(0, self.bounds.filled - num_devices) * self.noise_variance
+        if not missing:
+            return np.zeros(self.quantiser.width, np.int64)
+        rng = generator(at.seed, "noise that fills up", at.round_number)
+        return skellam(missing, self.quantiser.width, rng)
 
     @property
     def rounding(self) -> Rounding:

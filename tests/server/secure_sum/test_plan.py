@@ -1,17 +1,20 @@
 """What follows from the settings: shares of the noise, bounds, what epsilon counts on."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from clients.protocol.secure_sum.quantisation import Address
 from models.errors import SettingsError
+from server.cohorts import CohortPlan
 from server.privacy.accounting import Spending
 from server.privacy.accounts import ledger_of, with_noise_solved
 from server.privacy.statement import PrivacyStatement
 from server.secure_sum.plan import CohortBounds, SecurePlan
-from server.settings import ServerJob
+from server.settings import Federation, ServerJob
 from simulation.engines.inline import run_inline
 from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.timeline import RoundCost, Timeline
@@ -70,7 +73,7 @@ def test_fine_steps_cost_what_a_gaussian_costs(noise: float):
     assert skellam.epsilon(1e-5) >= gaussian.epsilon(1e-5)
 
 
-def cohorts_of(tiny: TinyWorld, settings):
+def cohorts_of(tiny: TinyWorld, settings: Federation) -> CohortPlan:
     cost = RoundCost(tiny.layout.size * 4, tiny.layout.size * 4, 0.01)
     return plan_cohorts(Timeline(TIERS, NUM_DEVICES, cost, SEED), settings)
 
@@ -131,3 +134,50 @@ def test_a_killed_distributed_run_goes_on_to_the_same_bits(tiny: TinyWorld, monk
             run_inline(broken, 4)
     run_inline(broken, 4)
     np.testing.assert_array_equal(np.load(broken / "final.npy"), np.load(whole / "final.npy"))
+
+
+def drawn_by_themselves(settings: Federation) -> Federation:
+    """The same with Poisson sampling."""
+    schedule = settings.schedule.model_copy(update={"sampling": "poisson"})
+    return settings.model_copy(update={"schedule": schedule})
+
+
+def test_noise_is_filled_up_so_that_its_level_does_not_tell_how_many_are_in(tiny: TinyWorld):
+    settings = drawn_by_themselves(distributed(hidden(min_devices=5), 1.0))
+    plan = settings.secure_plan(20_000, NUM_DEVICES)
+    assert plan.bounds.fewest < plan.bounds.expected < plan.bounds.filled <= plan.bounds.most
+    at = Address(SEED, 1)
+    for num_devices in (6, 15, plan.bounds.filled, plan.bounds.filled + 3):
+        missing = max(0, plan.bounds.filled - num_devices) * plan.noise_variance
+        fill = plan.fill(num_devices, at)
+        assert abs(fill.var() - missing) <= 6 * missing * math.sqrt(2 / 20_000)
+    unfilled = distributed(hidden(), 1.0).secure_plan(20_000, NUM_DEVICES)
+    assert not unfilled.fill(1, at).any()
+
+
+def test_outside_epsilon_is_amplified_except_where_one_device_decides(tiny: TinyWorld):
+    settings = drawn_by_themselves(distributed(hidden(min_devices=5, rounds=6), 2.0))
+    cohorts, dim = cohorts_of(tiny, settings), tiny.layout.size
+    ledger = ledger_of(settings, NUM_DEVICES, cohorts, dim)
+    outside, bounds = ledger.outside, settings.secure_plan(dim, NUM_DEVICES).bounds
+    counts = [len(cohorts.cohort(number).reported) for number in range(1, 7)]
+    edges = sum(not bounds.fewest < count < bounds.filled for count in counts)
+    assert outside.edge_rounds[-1] == edges < 6
+    assert outside.epsilon(6, 1e-5) < ledger.spending(6).epsilon(1e-5)
+    worst = replace(outside, edge_rounds=np.arange(7))
+    all_in = Spending(2.0, 1.0, 6, 0.0, 0, outside.mechanism)
+    assert worst.epsilon(6, 1e-5) == pytest.approx(all_in.epsilon(1e-5), rel=1e-3)
+    every = replace(outside, probability=1.0, bounds=replace(bounds, filled=bounds.fewest))
+    assert every.epsilon(6, 1e-5) == pytest.approx(all_in.epsilon(1e-5), rel=1e-3)
+
+
+def test_a_drawn_distributed_run_gives_both_epsilons(tiny: TinyWorld):
+    settings = drawn_by_themselves(distributed(hidden(min_devices=2), 1.0))
+    folder = tiny.prepare_run("run", settings)
+    run_inline(folder, 4)
+    said = PrivacyStatement.read(folder)
+    assert 0 < said.epsilon_outside < said.epsilon
+    assert any("see only the parameters" in sentence for sentence in said.sentences())
+    other = tiny.prepare_run("other", settings)
+    run_inline(other, 1)
+    np.testing.assert_array_equal(np.load(folder / "final.npy"), np.load(other / "final.npy"))
