@@ -158,7 +158,17 @@ class Federation(BaseModel):
                 "nobody has no largest value and fits no ring; with secure sums a share of it is "
                 'enough: set mechanism to "distributed"'
             )
+        if self._claims_amplification and self.secure_sum.min_devices > 1:
+            raise ValueError(
+                'secure_sum.min_devices with privacy.mechanism "central" and schedule.sampling '
+                '"poisson": whether there is a sum at all would tell whether one phone more was '
+                "drawn, which amplification by sampling rests on; set min_devices to 0"
+            )
         return self
+
+    @property
+    def _claims_amplification(self) -> bool:
+        return self.privacy.mechanism == "central" and self.schedule.sampling == "poisson"
 
     @model_validator(mode="after")
     def _promise_can_be_kept(self) -> "Federation":
@@ -204,8 +214,11 @@ class Federation(BaseModel):
         """
         if not self.secure_sum.enabled:
             return None
+        settings = self.secure_sum
+        if self._claims_amplification:  # a floor would undo it, and the cloud is trusted
+            settings = settings.model_copy(update={"min_devices": 1})
         bounds = CohortBounds.of(
-            self.secure_sum,
+            settings,
             self.cohort_size,
             num_devices,
             self.rounds,

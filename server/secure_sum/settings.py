@@ -24,7 +24,9 @@ class SecureSumSettings(BaseModel):
         gt=0.5, le=1, description="share of the parties that must be left; below it nothing is seen"
     )
     min_devices: int = Field(
-        ge=0, description="devices that must be in a sum; 0: that share of federation.cohort_size"
+        ge=0,
+        description="devices that must be in a sum; 0: that share of federation.cohort_size, or any "
+        "number where central noise is amplified by Poisson sampling",
     )
     neighbours: int = Field(
         ge=0, le=10_000, description="parties that each is bound to by masks, even; 0: all others"

@@ -257,6 +257,14 @@ def test_no_message_of_a_node_holds_its_sum(tiny: TinyWorld):
         ),
         ({"privacy": {"mechanism": "local", "noise_multiplier": 1.0}}, 'to "distributed"'),
         ({"secure_sum": {"neighbours": 3}}, "ask for 4"),
+        (
+            {
+                "privacy": {"mechanism": "central", "noise_multiplier": 1.0},
+                "schedule": {"sampling": "poisson"},
+                "secure_sum": {"min_devices": 2},
+            },
+            "whether one phone more was drawn",
+        ),
         ({"secure_sum": {"threshold": 0.5}}, "greater than 0.5"),
         (
             {

@@ -10,6 +10,7 @@ from scipy import stats
 from clients.protocol.secure_sum.quantisation import Address
 from models.errors import SettingsError
 from server.cohorts import CohortPlan
+from server.history import History
 from server.privacy.accounting import Spending
 from server.privacy.accounts import ledger_of, with_noise_solved
 from server.privacy.statement import PrivacyStatement
@@ -181,3 +182,29 @@ def test_a_drawn_distributed_run_gives_both_epsilons(tiny: TinyWorld):
     other = tiny.prepare_run("other", settings)
     run_inline(other, 1)
     np.testing.assert_array_equal(np.load(folder / "final.npy"), np.load(other / "final.npy"))
+
+
+def test_central_noise_that_is_amplified_has_no_fewest_devices(tiny: TinyWorld):
+    """One phone more or less must not decide whether there is a sum of all others."""
+    central = {"mechanism": "central", "noise_multiplier": 2.0}
+    settings = hidden().model_copy(update={"privacy": PRIVACY.model_copy(update=central)})
+    assert settings.secure_plan(100, NUM_DEVICES).bounds.fewest == 8
+    assert drawn_by_themselves(settings).secure_plan(100, NUM_DEVICES).bounds.fewest == 1
+
+
+def test_adaptive_clipping_sees_its_count_through_the_masks(tiny: TinyWorld):
+    """The bit of each device is behind the update in the masked vector: the same clip norms."""
+    adaptive = {
+        "mechanism": "central",
+        "noise_multiplier": 2.0,
+        "target_quantile": 0.5,
+        "clip_noise_multiplier": 2.0,
+    }
+    privacy, norms = PRIVACY.model_copy(update=adaptive), {}
+    for name, secure in (("open", SECURE_SUM), ("hidden", hidden().secure_sum)):
+        changes = {"privacy": privacy, "secure_sum": secure}
+        folder = tiny.prepare_run(name, hidden().model_copy(update=changes))
+        run_inline(folder, 4)
+        norms[name] = [row["clip_norm"] for row in History(folder).rows()[1:]]
+    assert len(set(norms["open"])) == 3
+    assert norms["hidden"] == pytest.approx(norms["open"])
