@@ -25,8 +25,8 @@ class SecureSumSettings(BaseModel):
     )
     min_devices: int = Field(
         ge=0,
-        description="devices that must be in a sum; 0: that share of federation.cohort_size, or any "
-        "number where central noise is amplified by Poisson sampling",
+        description="devices that must be in a sum; 0: that share of federation.cohort_size, or "
+        "any number where central noise is amplified by Poisson sampling",
     )
     neighbours: int = Field(
         ge=0, le=10_000, description="parties that each is bound to by masks, even; 0: all others"

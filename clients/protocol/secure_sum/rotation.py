@@ -11,10 +11,14 @@ It works on a power of two of numbers: an update is filled up with zeros, and se
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import hadamard
 
 from models.seeds import generator
 
 FloatArray = NDArray[np.float64]
+
+IN_ONE_PRODUCT = 64
+"""Neighbouring numbers that are added by a matrix product: short strides are slow."""
 
 
 def padded_width(dim: int) -> int:
@@ -55,13 +59,15 @@ def walsh_hadamard(rows: FloatArray) -> FloatArray:
     [[3.0, -1.0, -1.0, 3.0]]
     """
     count, width = rows.shape
-    half = 1
+    half = min(width, IN_ONE_PRODUCT)
+    turned = np.array(rows.reshape(-1, half) @ hadamard(half))
     while half < width:
-        pairs = rows.reshape(count, width // (2 * half), 2, half)
-        left, right = pairs[:, :, 0], pairs[:, :, 1]
-        rows = np.stack([left + right, left - right], axis=2).reshape(count, width)
+        pairs = turned.reshape(count, width // (2 * half), 2, half)
+        sums = pairs[:, :, 0] + pairs[:, :, 1]
+        np.subtract(pairs[:, :, 0], pairs[:, :, 1], out=pairs[:, :, 1])
+        pairs[:, :, 0] = sums
         half *= 2
-    return rows
+    return turned.reshape(count, width)
 
 
 def _signs(width: int, seed: int, round_number: int) -> FloatArray:

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.linalg import hadamard
 
 from clients.protocol.secure_sum.quantisation import Address, Quantiser
-from clients.protocol.secure_sum.rotation import padded_width, rotate, rotate_back
+from clients.protocol.secure_sum.rotation import padded_width, rotate, rotate_back, walsh_hadamard
 
 AT = Address(seed=7, round_number=3)
 CLIP = 0.5
@@ -100,6 +101,11 @@ def test_a_rotation_keeps_norms_and_can_be_undone(dim: int):
     norms = np.linalg.norm(rows, axis=1)
     np.testing.assert_allclose(np.linalg.norm(turned, axis=1), norms, rtol=1e-12)
     np.testing.assert_allclose(rotate_back(turned, dim, 7, 2), rows, atol=1e-12)
+
+
+def test_the_transform_is_the_product_with_the_matrix():
+    rows = np.random.default_rng(4).normal(size=(2, 256))
+    np.testing.assert_allclose(walsh_hadamard(rows), rows @ hadamard(256), atol=1e-10)
 
 
 def test_a_rotation_makes_the_largest_number_of_a_device_small():
