@@ -207,6 +207,15 @@ def test_a_tampered_share_is_named_in_the_history_and_changes_nothing(tiny: Tiny
     np.testing.assert_array_equal(History(folder).read_final(), History(whole).read_final())
 
 
+def test_few_neighbours_give_the_same_sum(tiny: TinyWorld):
+    finals = []
+    for name, neighbours in (("all", 0), ("two", 2)):
+        folder = tiny.prepare_run(name, hidden(8, rounds=1, neighbours=neighbours))
+        run_inline(folder, 8)
+        finals.append(History(folder).read_final())
+    np.testing.assert_array_equal(finals[1], finals[0])
+
+
 def test_a_node_that_is_lost_in_an_evaluation_leaves_the_others(tiny: TinyWorld):
     folder = tiny.prepare_run("run", hidden())
     play(folder, "evaluate.masked")
