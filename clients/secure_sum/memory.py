@@ -6,8 +6,9 @@ before, its secrets with it.
 
 from flwr.app import ConfigRecord, RecordDict
 
-from clients.protocol.secure_sum.messages import Advertisement, Invitation, Letters, Roster
-from clients.secure_sum.party import PartyState
+from clients.protocol.secure_sum.answers import Advertisement
+from clients.protocol.secure_sum.questions import Invitation, Letters, Roster
+from clients.secure_sum.state import PartyState
 from models.errors import EngineError
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from clients.job import DeviceJob
 from clients.local_evaluation import evaluated_blocks
 from clients.protocol.messages import EvalTask, TrainTask
-from clients.protocol.secure_sum.messages import Invitation, Letters, Roster, Survivors
 from clients.protocol.secure_sum.quantisation import Address
+from clients.protocol.secure_sum.questions import Invitation, Letters, Roster, Survivors
 from clients.protocol.secure_sum.ring import Ring
 from clients.protocol.secure_sum.tasks import MetricVector, Rounding, envelope, opened
 from clients.recommender_training import num_trained, trained_blocks

@@ -25,8 +25,9 @@ on them, and a mask that the simulator's seed gives away would be none.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from clients.protocol.secure_sum.answers import Advertisement, Masked, Revealed, Shares
 from clients.protocol.secure_sum.keys import (
     SEED_BYTES,
     agreed_key,
@@ -36,92 +37,24 @@ from clients.protocol.secure_sum.keys import (
     seal,
     unseal,
 )
-from clients.protocol.secure_sum.messages import (
-    Advertisement,
-    Invitation,
-    Letters,
-    Masked,
-    Revealed,
-    Roster,
-    Shares,
-    Survivors,
-    Terms,
-    present_in,
-)
 from clients.protocol.secure_sum.neighbourhoods import (
-    Neighbourhoods,
     is_one_piece,
-    neighbourhoods,
     threshold_of,
 )
 from clients.protocol.secure_sum.pairs import letter_about, pair_about, pair_sign, share_purpose
+from clients.protocol.secure_sum.questions import (
+    Invitation,
+    Letters,
+    Roster,
+    Survivors,
+    present_in,
+)
 from clients.protocol.secure_sum.ring import Elements, Ring
 from clients.protocol.secure_sum.sharing import split
-from clients.protocol.secure_sum.wire import check_session
+from clients.secure_sum.state import ADVERTISED, DONE, MASKED, SHARED, PartyState
 from models.errors import EngineError
 
 Entropy = Callable[[int], bytes]
-ADVERTISED, SHARED, MASKED, DONE = range(4)
-STAGES = ("its keys were advertised", "its shares were dealt", "its vector was masked", "it ended")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class PartyState:
-    """What a party remembers between messages; it never leaves the party.
-
-    Attributes:
-        stage: how far it is.
-        invitation: terms and its own number.
-        advertised: what it told everybody.
-        letter_seed: of the key that seals letters, 16 bytes.
-        mask_seed: of the key that masks vectors, 16 bytes.
-        self_seed: of its self mask, 16 bytes.
-        own_shares: the two shares of its own secrets that it keeps, 32 bytes.
-        roster: who takes part; None before it came.
-        letters: what its neighbours sealed for it; None before they came.
-    """
-
-    stage: int
-    invitation: Invitation
-    advertised: Advertisement
-    letter_seed: bytes
-    mask_seed: bytes
-    self_seed: bytes
-    own_shares: bytes = b""
-    roster: Roster | None = None
-    letters: Letters | None = None
-
-    @property
-    def terms(self) -> Terms:
-        """Of the sum."""
-        return self.invitation.terms
-
-    @property
-    def party(self) -> int:
-        """Its own number."""
-        return self.invitation.party
-
-    def bound(self) -> Neighbourhoods:
-        """Who is bound to whom."""
-        return neighbourhoods(self._roster().devices, self.terms.degree, self.terms.session)
-
-    def _roster(self) -> Roster:
-        if self.roster is None:
-            raise EngineError("a secure sum goes on without a roster")
-        return self.roster
-
-    def expect(self, stage: int, session: bytes, what: str) -> None:
-        """Refuse a message out of turn, or of another session.
-
-        Raises:
-            EngineError: if it is one.
-        """
-        check_session(session, self.terms.session, what)
-        if self.stage != stage:
-            raise EngineError(
-                f"{what} came out of turn: the last that party {self.party} did is that "
-                f"{STAGES[self.stage]}, and it answers each question once"
-            )
 
 
 def advertise(
@@ -234,7 +167,7 @@ def unmask(state: PartyState, survivors: Survivors) -> tuple[PartyState, Reveale
     """
     state.expect(MASKED, survivors.session, "a list of survivors")
     assert state.letters is not None
-    roster, bound = state._roster(), state.bound()
+    roster, bound = state.the_roster(), state.bound()
     alive = present_in(roster, survivors.alive)
     present = present_in(roster, state.letters.present)
     if state.party not in alive or not set(alive) <= set(present):
@@ -257,7 +190,7 @@ def unmask(state: PartyState, survivors: Survivors) -> tuple[PartyState, Reveale
 
 def _present_neighbours(state: PartyState, letters: Letters) -> list[int]:
     """Neighbours whose letters came, without the party itself."""
-    roster, hood = state._roster(), state.bound()[state.party]
+    roster, hood = state.the_roster(), state.bound()[state.party]
     present = present_in(roster, letters.present)
     neighbours = [each for each in hood if each in present and each != state.party]
     if state.party not in present or sorted(letters.letters) != neighbours:
@@ -280,12 +213,12 @@ def _opened(state: PartyState, senders: list[int]) -> dict[int, bytes]:
 
 
 def _letter_key(state: PartyState, other: int, about: str) -> bytes:
-    public = state._roster().neighbours[other].letter_key
+    public = state.the_roster().neighbours[other].letter_key
     return agreed_key(state.letter_seed, public, "letters", state.terms.session, about)
 
 
 def _pair_key(state: PartyState, other: int) -> bytes:
-    public = state._roster().neighbours[other].mask_key
+    public = state.the_roster().neighbours[other].mask_key
     about = pair_about(state.party, other)
     return agreed_key(state.mask_seed, public, "masks", state.terms.session, about)
 

@@ -11,8 +11,8 @@ not, only the roster does, at 8 bytes and two bits a phone (Bell et al., CCS 202
 
 from dataclasses import dataclass
 
+from clients.protocol.secure_sum.answers import LETTER_BYTES
 from clients.protocol.secure_sum.keys import KEY_BYTES, SEED_BYTES
-from clients.protocol.secure_sum.messages import LETTER_BYTES
 from clients.protocol.secure_sum.ring import Ring
 from clients.protocol.secure_sum.wire import HEADER_BYTES
 

@@ -18,13 +18,15 @@ import numpy as np
 from flwr.app import RecordDict
 from numpy.typing import NDArray
 
-from clients.protocol.secure_sum.messages import Advertisement, Masked, Revealed, Shares, Terms
+from clients.protocol.secure_sum.answers import Advertisement, Masked, Revealed, Shares
+from clients.protocol.secure_sum.questions import Terms
 from clients.protocol.secure_sum.ring import Ring
 from clients.protocol.secure_sum.tasks import envelope, opened
 from clients.protocol.secure_sum.wire import check_session
 from models.errors import EngineError
 from server.nodes import Nodes
-from server.secure_sum.collector import Opened, Unmasked
+from server.secure_sum.collector import Opened
+from server.secure_sum.unmasking import Unmasked
 
 Purpose = Literal["train", "evaluate"]
 

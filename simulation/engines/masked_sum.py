@@ -9,20 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from clients.protocol.secure_sum.messages import (
-    Advertisement,
-    Invitation,
-    Letters,
-    Masked,
-    Revealed,
-    Roster,
-    Shares,
-    Survivors,
-    Terms,
-)
+from clients.protocol.secure_sum.answers import Advertisement, Masked, Revealed, Shares
+from clients.protocol.secure_sum.questions import Invitation, Letters, Roster, Survivors, Terms
 from clients.protocol.secure_sum.ring import Elements
-from clients.secure_sum.party import PartyState, advertise, mask, share_keys, unmask
-from server.secure_sum.collector import Opened, Unmasked
+from clients.secure_sum.party import advertise, mask, share_keys, unmask
+from clients.secure_sum.state import PartyState
+from server.secure_sum.collector import Opened
+from server.secure_sum.unmasking import Unmasked
 
 STAGES = ("keys", "shares", "vectors", "unmasking")
 

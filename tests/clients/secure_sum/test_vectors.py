@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from clients.local_evaluation import evaluate_devices, evaluated_blocks
 from clients.local_training import LocalUpdates
 from clients.protocol.messages import EvalTask, TrainTask, UpdatePrivacy
-from clients.protocol.secure_sum.messages import Terms
 from clients.protocol.secure_sum.quantisation import Address
+from clients.protocol.secure_sum.questions import Terms
 from clients.protocol.secure_sum.ring import Ring
 from clients.protocol.secure_sum.tasks import MetricVector, Rounding, train_reply
 from clients.recommender_training import num_trained, train_cohort, trained_blocks

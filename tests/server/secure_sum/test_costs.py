@@ -1,6 +1,6 @@
 import pytest
 
-from clients.protocol.secure_sum.messages import Terms
+from clients.protocol.secure_sum.questions import Terms
 from server.secure_sum.costs import SumShape, cloud_cost, phone_cost
 from simulation.engines.masked_sum import MaskedSum
 from tests.server.secure_sum.test_masked_sums import masked_sum, terms

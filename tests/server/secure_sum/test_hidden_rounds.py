@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 import clients.app
 import server.app
-from clients.protocol.secure_sum.messages import Masked, Revealed
+from clients.protocol.secure_sum.answers import Masked, Revealed
 from clients.protocol.secure_sum.tasks import envelope, opened
 from models.errors import EngineError, SettingsError
 from server.history import History

@@ -1,6 +1,7 @@
 """The protocol end to end: every message as bytes, parties lost at every stage, bytes altered."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clients.protocol.secure_sum.messages import (
+from clients.protocol.secure_sum.answers import Advertisement, Revealed, Shares
+from clients.protocol.secure_sum.keys import public_key
+from clients.protocol.secure_sum.neighbourhoods import neighbourhoods, threshold_of
+from clients.protocol.secure_sum.questions import (
     Invitation,
     Letters,
-    Revealed,
     Roster,
-    Shares,
     Survivors,
     Terms,
     bits_over,
 )
-from clients.protocol.secure_sum.neighbourhoods import neighbourhoods, threshold_of
 from clients.protocol.secure_sum.ring import RING_BITS, Ring
 from clients.secure_sum.party import advertise, share_keys, unmask
 from models.errors import EngineError
@@ -131,19 +132,32 @@ def test_a_tampered_share_that_is_needed_ends_the_sum():
         played.play()
 
 
-@pytest.mark.parametrize("stage", ["vectors", "keys"])
-def test_a_dealer_of_false_shares_is_named(stage: str):
-    """Party 5 commits to shares of another seed than the one it told of."""
-    agreed = terms(3, threshold=1)
-    played = masked_sum(agreed)
-
-    def tamper(at: str, party: int, content: bytes) -> bytes:
-        if (at, party) != ("keys", 5):
-            return content
-        return content[:-1] + bytes([content[-1] ^ 1])  # the commitment of its seed
-
-    played.tamper = tamper
+def test_a_commitment_that_is_altered_on_the_way_is_seen_by_its_owner():
+    played = masked_sum(terms(3), tamper=flip_last_byte("keys", 5))
     with pytest.raises(EngineError, match="says something else of party 5 than it said"):
+        played.play()
+
+
+class Lying(MaskedSum):
+    """Party 5 tells of another seed, or of another mask key, than it will deal shares of."""
+
+    about = "seed_commitment"
+
+    def _advertise(self, party: int, asked: bytes) -> bytes:
+        said = super()._advertise(party, asked)
+        if party != 5:
+            return said
+        false = replace(Advertisement.from_bytes(said), **{self.about: public_key(bytes(16), "x")})
+        self._states[5] = replace(self._states[5], advertised=false)
+        return false.to_bytes()
+
+
+@pytest.mark.parametrize(("about", "lost"), [("seed_commitment", {}), ("mask_key", {5: "vectors"})])
+def test_a_dealer_of_false_shares_is_named(about: str, lost: dict[int, str]):
+    honest = masked_sum(terms(4))
+    played = Lying(honest.terms, honest.vectors, honest.devices, lost)
+    played.about = about
+    with pytest.raises(EngineError, match="secret of party 5 is not the one it told of"):
         played.play()
 
 
