@@ -153,4 +153,4 @@ class Quantiser:
         steps = np.asarray(total, dtype=np.float64) * (clip_norm / self.levels)
         if not self.rotated:
             return np.asarray(steps)
-        return rotate_back(steps[None], self.dim, at.seed, at.round_number)[0]
+        return np.asarray(rotate_back(steps[None], self.dim, at.seed, at.round_number)[0])
