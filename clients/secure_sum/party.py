@@ -184,7 +184,7 @@ def unmask(state: PartyState, survivors: Survivors) -> tuple[PartyState, Reveale
     shares[state.party] = state.own_shares
     seeds = {each: shares[each][:SEED_BYTES] for each in neighbours if each in alive}
     keys = {each: shares[each][SEED_BYTES:] for each in neighbours if each not in alive}
-    done = replace(state, stage=DONE)
+    done = replace(state, stage=DONE).without_secrets()
     return done, Revealed(state.terms.session, state.party, seeds, keys)
 
 

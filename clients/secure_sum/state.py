@@ -1,6 +1,6 @@
 """What a party of a secure sum remembers between messages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clients.protocol.secure_sum.answers import Advertisement
 from clients.protocol.secure_sum.neighbourhoods import Neighbourhoods, neighbourhoods
@@ -61,6 +61,12 @@ class PartyState:
         if self.roster is None:
             raise EngineError("a secure sum goes on without a roster")
         return self.roster
+
+    def without_secrets(self) -> "PartyState":
+        """What is left when the sum is over: who gets hold of it later learns nothing of masks."""
+        return replace(
+            self, letter_seed=b"", mask_seed=b"", self_seed=b"", own_shares=b"", letters=None
+        )
 
     def expect(self, stage: int, session: bytes, what: str) -> None:
         """Refuse a message out of turn, or of another session.

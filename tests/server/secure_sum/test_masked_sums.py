@@ -14,7 +14,6 @@ from clients.protocol.secure_sum.keys import public_key
 from clients.protocol.secure_sum.neighbourhoods import neighbourhoods, threshold_of
 from clients.protocol.secure_sum.questions import (
     Invitation,
-    Letters,
     Roster,
     Survivors,
     Terms,
@@ -245,6 +244,9 @@ def test_never_both_secrets_of_one_party():
     assert first.seeds.keys() == {2, 5} and first.keys.keys() == {8}
     with pytest.raises(EngineError, match=r"out of turn: .*it ended, and it answers each question"):
         unmask(done, Survivors(SESSION, bits_over(halfway.played.devices, dict.fromkeys([2, 8]))))
+    assert not any(
+        (done.mask_seed, done.self_seed, done.letter_seed, done.own_shares, done.letters)
+    )
     both = Revealed(SESSION, 2, {5: bytes(16)}, {5: bytes(16)})
     with pytest.raises(EngineError, match="both secrets of one party"):
         Revealed.from_bytes(both.to_bytes())
@@ -321,6 +323,5 @@ def test_messages_survive_the_wire():
     played.play()
     for party in played.vectors:
         state = played.state_of(party)
-        for message in (state.invitation, state.roster, state.letters):
+        for message in (state.invitation, state.roster, state.advertised):
             assert type(message).from_bytes(message.to_bytes()) == message
-    assert isinstance(state.letters, Letters)
