@@ -244,9 +244,8 @@ def test_never_both_secrets_of_one_party():
     assert first.seeds.keys() == {2, 5} and first.keys.keys() == {8}
     with pytest.raises(EngineError, match=r"out of turn: .*it ended, and it answers each question"):
         unmask(done, Survivors(SESSION, bits_over(halfway.played.devices, dict.fromkeys([2, 8]))))
-    assert not any(
-        (done.mask_seed, done.self_seed, done.letter_seed, done.own_shares, done.letters)
-    )
+    secrets = (done.mask_seed, done.self_seed, done.letter_seed, done.own_shares)
+    assert not any(secrets) and done.letters is None
     both = Revealed(SESSION, 2, {5: bytes(16)}, {5: bytes(16)})
     with pytest.raises(EngineError, match="both secrets of one party"):
         Revealed.from_bytes(both.to_bytes())
