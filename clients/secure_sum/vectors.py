@@ -4,8 +4,8 @@
     node     sum over its devices, modulo 2^bits                           exact, so masks cancel
 
 Phones would mask their own; between the phones of a node masks cancel, so the node adds integers.
-Every device rounds and noises by itself, at addresses of its own: the sum is the same integers
-whatever the number of nodes.
+Every device rounds and noises by itself, at addresses of its own: from the same updates comes the
+same sum of integers, however they are spread over nodes and blocks.
 """
 
 from collections.abc import Iterable

@@ -182,7 +182,8 @@ def test_a_drawn_distributed_run_gives_both_epsilons(tiny: TinyWorld):
     alone = settings.model_copy(update={"num_nodes": 1})
     other = tiny.prepare_run("other", alone)
     run_inline(other, 1)
-    np.testing.assert_array_equal(np.load(folder / "final.npy"), np.load(other / "final.npy"))
+    finals = [np.load(each / "final.npy") for each in (folder, other)]
+    np.testing.assert_allclose(finals[1], finals[0], atol=1e-5)
 
 
 def test_central_noise_that_is_amplified_has_no_fewest_devices(tiny: TinyWorld):

@@ -62,8 +62,8 @@ def test_hidden_sums_under_flower_are_those_of_the_inline_engine_to_the_bit(
 ):
     """Four messages a sum, and a node's secrets stay in the state that Flower keeps for it."""
     settings = distributed(hidden(3), 0.3)
-    inline = tiny.prepare_run("inline", distributed(hidden(1), 0.3))
-    run_inline(inline, 1)
+    inline = tiny.prepare_run("inline", settings)
+    run_inline(inline, 3)
     under_flower = tiny.prepare_run("flower", settings)
     run_flower(under_flower, 3)
     for ours, theirs in zip(History(inline).rows(), History(under_flower).rows(), strict=True):
