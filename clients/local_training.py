@@ -24,32 +24,42 @@ from models.parameters import Layout
 
 Shared = dict[str, Tensor]
 AddUp = Callable[[str, Tensor, Tensor], Tensor]
+Spread = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class LocalUpdates:
     """What training made of B devices, before clipping.
 
-    No device's update need ever be laid out as one row: a block knows the norms, and how to add
-    its updates up.
+    No device's update need be laid out as one row: a block knows the norms, and how to add its
+    updates up. Where each device rounds or noises its own, `rows` lays them out, a block at a time.
 
     Attributes:
         losses: (B,) mean loss of each device before its first step.
         norms: (B,) L2 norm of each device's whole update.
         weighted_sum: weights (B,) -> sum over devices of weight * update, (P,) float32; a device
             whose norm is not finite counts as zeros.
+        rows: -> the updates themselves, (B, P) float32, before clipping; zeros for such a device.
     """
 
     losses: Tensor
     norms: Tensor
     weighted_sum: Callable[[Tensor], Tensor]
+    rows: Callable[[], Tensor]
 
     def each(self) -> Tensor:
-        """The updates one by one, (B, P): for tests and attacks, not for training."""
+        """The updates one by one, (B, P), out of sums: the slow truth of `rows`."""
         return torch.stack([self.weighted_sum(one) for one in torch.eye(len(self.norms))])
 
 
-def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> LocalUpdates:
+def as_it_is(name: str, values: Tensor) -> Tensor:
+    """What every device has whole is laid out already."""
+    return values
+
+
+def updates_of(
+    losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp, spread: Spread = as_it_is
+) -> LocalUpdates:
     """The updates of a block from what each device has moved.
 
     Args:
@@ -57,6 +67,7 @@ def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> 
         moved: name -> (B, ...); the rows of a device that is not finite are set to 0, in place.
         layout: of what is sent.
         add_up: name, (B, ...) and weights (B,) -> the weighted sum over devices.
+        spread: name, (B, ...) -> the same over the whole catalogue.
     """
     squares = [tensor.reshape(len(losses), -1).norm(dim=1).square() for tensor in moved.values()]
     norms = torch.stack(squares).sum(dim=0).sqrt()
@@ -69,7 +80,11 @@ def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> 
             {name: add_up(name, tensor, weights) for name, tensor in moved.items()}
         )
 
-    return LocalUpdates(losses, norms, weighted_sum)
+    def rows() -> Tensor:
+        whole = {name: spread(name, tensor) for name, tensor in moved.items()}
+        return layout.flatten(whole, batch_dims=1)
+
+    return LocalUpdates(losses, norms, weighted_sum, rows)
 
 
 def add_up_rows(name: str, values: Tensor, weights: Tensor) -> Tensor:

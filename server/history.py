@@ -61,7 +61,8 @@ class RoundRow:
         update_norm: mean L2 norm of their updates before clipping, or None.
         bytes_down: by all invited devices together.
         bytes_up: by all reporting devices together.
-        smallest_sum: devices in the smallest sum that one node sent; 1 lays a device's update open.
+        smallest_sum: devices in the smallest sum that the cloud saw: of one node, or with secure
+            sums of all; 1 lays a device's update open.
         seconds: time on this machine.
         start_s: virtual start of the round.
         duration_s: virtual length of the round.
@@ -143,9 +144,14 @@ class RoundRow:
         num_lost: int,
         faults: tuple[str, ...],
         seconds: float,
+        traffic: tuple[int, int],
     ) -> "RoundRow":
-        """A training round, before any evaluation."""
+        """A training round, before any evaluation.
+
+        `traffic` is what a phone sends, and what it receives beside the parameters.
+        """
         size = len(reply.update_sum) * BYTES_PER_PARAMETER
+        up_bytes, more_down_bytes = traffic
         devices = reply.num_devices
         return cls(
             round_number=round_number,
@@ -160,8 +166,8 @@ class RoundRow:
             clip_norm=clip_norm,
             loss=_mean(reply.loss_sum, devices),
             update_norm=_mean(reply.norm_sum, devices),
-            bytes_down=size * len(cohort.invited),
-            bytes_up=size * devices,
+            bytes_down=(size + more_down_bytes) * len(cohort.invited),
+            bytes_up=up_bytes * devices,
             smallest_sum=smallest_sum,
             seconds=seconds,
             start_s=cohort.start_s,

@@ -7,10 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clients.protocol.messages import LocalTraining
+from clients.protocol.messages import LocalTraining, UpdatePrivacy
+from clients.protocol.secure_sum.rotation import padded_width
+from clients.protocol.secure_sum.tasks import counts_of
 from models.errors import DataError, SettingsError
+from server.history import BYTES_PER_PARAMETER
 from server.privacy.mechanism import Mechanism
 from server.privacy.settings import PrivacySettings
+from server.secure_sum.costs import SumShape, phone_cost
+from server.secure_sum.plan import CohortBounds, SecurePlan
+from server.secure_sum.settings import SecureSumSettings
 
 SERVER_JOB_FILE = "server-job.json"
 
@@ -123,6 +129,46 @@ class Federation(BaseModel):
     optimizer: ServerOptimizerSettings
     training: LocalTraining
     privacy: PrivacySettings
+    secure_sum: SecureSumSettings
+
+    @model_validator(mode="after")
+    def _sums_can_be_hidden(self) -> "Federation":
+        if self.privacy.mechanism == "distributed" and not self.secure_sum.enabled:
+            raise ValueError(
+                'privacy.mechanism is "distributed" and secure_sum.enabled is false: a phone adds '
+                "a share of the noise only, too little for a sum that is seen before it is whole; "
+                "set secure_sum.enabled to true"
+            )
+        if not self.secure_sum.enabled:
+            return self
+        if self.schedule.mode == "buffered":
+            raise ValueError(
+                'secure_sum.enabled with schedule.mode "buffered": old reports weigh less, and the '
+                'cloud cannot weigh what it only sees as a sum; set mode to "synchronous"'
+            )
+        if self.optimizer.name == "feddyn":
+            raise ValueError(
+                'secure_sum.enabled with optimizer.name "feddyn": the dual of the cloud must be '
+                "the sum of the duals on the phones, and rounding drives them apart; set "
+                'optimizer.name to "fedavg" or "fedadam"'
+            )
+        if self.privacy.mechanism == "local":
+            raise ValueError(
+                'secure_sum.enabled with privacy.mechanism "local": noise of a phone that trusts '
+                "nobody has no largest value and fits no ring; with secure sums a share of it is "
+                'enough: set mechanism to "distributed"'
+            )
+        if self._claims_amplification and self.secure_sum.min_devices > 1:
+            raise ValueError(
+                'secure_sum.min_devices with privacy.mechanism "central" and schedule.sampling '
+                '"poisson": whether there is a sum at all would tell whether one phone more was '
+                "drawn, which amplification by sampling rests on; set min_devices to 0"
+            )
+        return self
+
+    @property
+    def _claims_amplification(self) -> bool:
+        return self.privacy.mechanism == "central" and self.schedule.sampling == "poisson"
 
     @model_validator(mode="after")
     def _promise_can_be_kept(self) -> "Federation":
@@ -155,6 +201,50 @@ class Federation(BaseModel):
                 "(the whole catalogue)"
             )
         return self
+
+    def secure_plan(self, dim: int, num_devices: int) -> SecurePlan | None:
+        """How sums are hidden; None: they are not.
+
+        Args:
+            dim: numbers that a device sends.
+            num_devices: the population.
+
+        Raises:
+            SettingsError: if a sum could overflow.
+        """
+        if not self.secure_sum.enabled:
+            return None
+        settings = self.secure_sum
+        if self._claims_amplification:  # a floor would undo it, and the cloud is trusted
+            settings = settings.model_copy(update={"min_devices": 1})
+        bounds = CohortBounds.of(
+            settings,
+            self.cohort_size,
+            num_devices,
+            self.rounds,
+            is_drawn=self.schedule.sampling == "poisson",
+        )
+        scaled = self.privacy.scaled_population
+        scale = num_devices / scaled if scaled else 1.0
+        return SecurePlan.of(self.secure_sum, self.privacy, bounds, dim, self.rounds, scale)
+
+    def traffic_of_a_phone(self, dim: int, num_parties: int) -> tuple[int, int]:
+        """Bytes that a phone sends in a round, and those it receives beside the parameters.
+
+        Args:
+            dim: numbers of an update.
+            num_parties: phones that take part in the round.
+        """
+        settings = self.secure_sum
+        if not settings.enabled:
+            return dim * BYTES_PER_PARAMETER, 0
+        hidden, adaptive = self.privacy.is_private, self.privacy.is_adaptive
+        counts = counts_of(
+            UpdatePrivacy(hidden=hidden, count_unclipped=adaptive, local_noise_multiplier=0)
+        )
+        length = (padded_width(dim) if settings.rotation else dim) + len(counts)
+        cost = phone_cost(SumShape(settings.bits, length, max(1, num_parties), settings.neighbours))
+        return cost.up, cost.down
 
     def check_population(self, num_devices: int) -> None:
         """Refuse what this many devices cannot do, before any training.
@@ -217,8 +307,20 @@ class ServerJob(BaseModel):
     @property
     def mechanism(self) -> Mechanism:
         """What the cloud does with a sum before anything is made of it."""
-        federation = self.federation
-        return Mechanism(federation.privacy, federation.cohort_size, self.num_devices, self.seed)
+        federation, plan = self.federation, self.secure_plan
+        stretch = plan.stretch if plan else 1.0
+        return Mechanism(
+            federation.privacy, federation.cohort_size, self.num_devices, self.seed, stretch
+        )
+
+    @property
+    def secure_plan(self) -> SecurePlan | None:
+        """How sums are hidden; None: they are not.
+
+        Raises:
+            SettingsError: if a sum could overflow.
+        """
+        return self.federation.secure_plan(self.num_trained, self.num_devices)
 
     @property
     def num_trained(self) -> int:

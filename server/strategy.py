@@ -4,6 +4,7 @@
     repeat    cohort of the round, from the plan
               TrainTask to each node that has devices in it
               TrainReply from each of them, checked, added in partition order
+              (with secure sums: four messages, and one sum over all nodes, server.secure_sum)
               sum -> mean update, noised in a private run (server.privacy.mechanism)
               mean update -> server optimizer -> new parameters -> checkpoint
               now and then: EvalTask to all nodes -> metric sums
@@ -42,6 +43,7 @@ from server.cohorts import Cohort, CohortSource
 from server.history import History, RoundRow
 from server.nodes import Answers, Nodes
 from server.privacy.accounts import Accounts
+from server.secure_sum.exchange import hidden_metrics, hidden_update
 from server.settings import ServerJob
 
 
@@ -122,6 +124,7 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
             num_lost=trained.num_lost,
             faults=trained.faults,
             seconds=time.perf_counter() - started,
+            traffic=federation.traffic_of_a_phone(job.num_trained, len(cohort.reported)),
         )
         clip_norm = mechanism.next_clip_norm(reply, clip_norm, round_number)
         Checkpoint(round_number, state, sent, row, clip_norm).write(job.folder)
@@ -181,6 +184,11 @@ def train_round(
         round_number: counted from 1.
         clip_norm: of this round.
     """
+    if (plan := job.secure_plan) is not None:
+        tasks = _tasks(job, sent[round_number - 1], cohort.reported, round_number, clip_norm)
+        found, faults = hidden_update(nodes, job, plan, tasks)
+        lost = len(cohort.reported) - sum(each.num_asked for each in found)
+        return TrainedRound([each.reply for each in found], [1.0] * len(found), lost, faults)
     replies: list[TrainReply] = []
     weights: list[float] = []
     lost, faults = 0, tuple[str, ...]()
@@ -242,11 +250,14 @@ def evaluate_round(
 
     In a private run that covers evaluation the sums are noised before anything is made of them.
     """
-    block_bytes = job.federation.training.block_bytes
+    block_bytes, asked = job.federation.training.block_bytes, _evaluated(job)
     tasks = {
         partition: EvalTask(state.as_sent(), devices, round_number, block_bytes).to_record()
-        for partition, devices in _evaluated(job).items()
+        for partition, devices in asked.items()
     }
+    if job.federation.secure_sum.enabled:
+        exact, faults = hidden_metrics(nodes, job, tasks, asked, round_number)
+        return job.mechanism.evaluated(exact, job.tiers, round_number), faults
     answers = nodes.ask(
         tasks,
         MessageType.EVALUATE,

@@ -17,6 +17,7 @@ from models.recommender import RecommenderSettings, Shared, initial_parameters, 
 from models.seeds import generator
 from server.privacy.accounts import with_noise_solved
 from server.privacy.settings import PrivacySettings
+from server.secure_sum.settings import SecureSumSettings
 from server.settings import (
     SERVER_JOB_FILE,
     Federation,
@@ -114,6 +115,18 @@ PRIVACY = PrivacySettings(
 """Nothing is promised."""
 
 
+SECURE_SUM = SecureSumSettings(
+    enabled=False,
+    bits=32,
+    levels=0,
+    threshold=0.51,
+    min_devices=0,
+    neighbours=0,
+    rotation=False,
+)
+"""The cloud sees the sum of each node."""
+
+
 def local_training(**changes: float) -> LocalTraining:
     """Local training settings; small blocks, so that a cohort is cut into several."""
     settings = {
@@ -145,6 +158,7 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
         training=local_training(),
         privacy=PRIVACY,
+        secure_sum=SECURE_SUM,
     )
 
 
@@ -243,7 +257,7 @@ class TinyWorld:
         cost = RoundCost(self.layout.size * 4, self.layout.size * 4, 0.01)
         timeline = Timeline(TIERS, NUM_DEVICES, cost, SEED)
         plan = plan_cohorts(timeline, settings)
-        settings = with_noise_solved(settings, NUM_DEVICES, plan)
+        settings = with_noise_solved(settings, NUM_DEVICES, plan, self.layout.size)
         plan.write(folder / "cohorts.npz")
         np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
         device_job = DeviceJob(

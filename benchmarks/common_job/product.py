@@ -23,6 +23,7 @@ from models.metrics import MetricSums
 from models.perceptron import PerceptronSettings, perceptron_layout
 from server.cohorts import CohortPlan, Outcome
 from server.privacy.settings import PrivacySettings
+from server.secure_sum.settings import SecureSumSettings
 from server.settings import Federation, Schedule, ServerJob, ServerOptimizerSettings
 from server.strategy import federate
 from simulation.engines.hardware import block_bytes
@@ -120,6 +121,15 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
             clip_noise_multiplier=0,
             evaluation_noise_multiplier=0,
             scaled_population=0,
+        ),
+        secure_sum=SecureSumSettings(
+            enabled=False,
+            bits=32,
+            levels=0,
+            threshold=1,
+            min_devices=0,
+            neighbours=0,
+            rotation=False,
         ),
     )
     return ServerJob(

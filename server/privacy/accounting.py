@@ -10,7 +10,8 @@ releases compose to one Gaussian release [2]. Under Poisson sampling it comes fr
 distribution [3], rounded so that it is never too small. The bound of Renyi differential privacy [1]
 stands beside it: another proof, a fifth larger, that says how fine the distribution must be.
 
-The noise multiplier of a release is its standard deviation / its L2 sensitivity.
+The noise multiplier of a release is its standard deviation / its L2 sensitivity. Distributed noise
+is Skellam's, not Gaussian: it has the bound alone (`server.secure_sum.skellam_accounting`).
 
 [1] I. Mironov, "Renyi Differential Privacy", CSF 2017; of the sampled Gaussian mechanism: Mironov,
     Talwar, Zhang, arXiv 1908.10530.
@@ -21,12 +22,14 @@ The noise multiplier of a release is its standard deviation / its L2 sensitivity
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dp_accounting
 import numpy as np
 from dp_accounting import pld, rdp
 from numpy.typing import NDArray
+
+from server.secure_sum.skellam_accounting import SkellamMechanism
 
 ORDERS = (*range(2, 64), 72, 80, 96, 128, 192, 256, 512, 1024)
 """Of Renyi divergences. Whole numbers: the series of a fractional order may not converge."""
@@ -46,6 +49,8 @@ class Spending:
         rounds: how many.
         evaluation_noise: noise multiplier of an evaluation; 0 where evaluations are not covered.
         evaluations: how many.
+        integers: the sum of a round under distributed noise, its variance not looked at; None:
+            noise is Gaussian.
     """
 
     noise_multiplier: float
@@ -53,6 +58,7 @@ class Spending:
     rounds: int
     evaluation_noise: float
     evaluations: int
+    integers: SkellamMechanism | None = None
 
     def event(self) -> dp_accounting.DpEvent:
         """The same in dp-accounting's words."""
@@ -67,6 +73,10 @@ class Spending:
 
     def epsilon_by_rdp(self, delta: float) -> float:
         """An upper bound by another proof."""
+        if self.integers is not None:
+            of_round = self._rdp_of_integers(self.integers)
+            epsilon, _ = rdp.compute_epsilon(ORDERS, self.rounds * of_round, delta)
+            return float(epsilon) if self.rounds else 0.0
         total = self.rounds * _rdp(self.noise_multiplier, self.probability)
         if self.evaluation_noise:
             total = total + self.evaluations * _rdp(self.evaluation_noise, 1.0)
@@ -81,6 +91,8 @@ class Spending:
         >>> round(two.epsilon(1e-5), 6) == round(one.epsilon(1e-5), 6)
         True
         """
+        if self.integers is not None:
+            return self.epsilon_by_rdp(delta)
         if self.probability == 1 or self.rounds == 0:
             return gaussian_epsilon(self.gaussian_precision, delta)
         bound = self.epsilon_by_rdp(delta)
@@ -96,6 +108,11 @@ class Spending:
             std = self.evaluation_noise / self.evaluations**0.5
             loss = loss.compose(_loss_of_round(std, 1.0, step))
         return float(loss.get_epsilon_for_delta(delta))
+
+    def _rdp_of_integers(self, integers: SkellamMechanism) -> NDArray[np.float64]:
+        """Of one round at `ORDERS`."""
+        variance = self.noise_multiplier**2 * integers.l2_squared
+        return replace(integers, variance=variance).sampled_rdp(self.probability, ORDERS)
 
     @property
     def gaussian_precision(self) -> float:

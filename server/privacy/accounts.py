@@ -8,9 +8,10 @@ import numpy as np
 from server.cohorts import CohortSource
 from server.history import History, Spent
 from server.privacy.adaptive_clipping import noise_of_updates
-from server.privacy.calibration import noise_multiplier_for
+from server.privacy.calibration import least_noise, noise_multiplier_for
 from server.privacy.ledger import Ledger, participations
 from server.privacy.statement import EVALUATION_NOT_COVERED, PrivacyStatement
+from server.secure_sum.outside import Outside
 from server.settings import Federation, ServerJob
 
 
@@ -35,7 +36,7 @@ class Accounts:
         """
         if not job.federation.privacy.is_private:
             return cls(None, job.federation.rounds)
-        ledger = ledger_of(job.federation, job.num_devices, cohorts)
+        ledger = ledger_of(job.federation, job.num_devices, cohorts, job.num_trained)
         return cls(ledger, ledger.last_round())
 
     def spent(self, round_number: int) -> Spent:
@@ -67,11 +68,18 @@ class Accounts:
             PrivacyStatement.of(self.ledger, clip_norms, rows[-1]["note"]).write(folder)
 
 
-def ledger_of(federation: Federation, num_devices: int, cohorts: CohortSource) -> Ledger:
-    """The ledger of a private run."""
+def ledger_of(federation: Federation, num_devices: int, cohorts: CohortSource, dim: int) -> Ledger:
+    """The ledger of a private run, `dim` the numbers that a phone sends."""
     privacy, rounds = federation.privacy, federation.rounds
-    is_local = privacy.mechanism == "local"
-    is_amplified = not is_local and federation.schedule.sampling == "poisson"
+    is_local, is_distributed = (privacy.mechanism == each for each in ("local", "distributed"))
+    is_drawn = federation.schedule.sampling == "poisson"
+    # Under the other two epsilon holds against the cloud, which knows who takes part.
+    is_amplified = is_drawn and privacy.mechanism == "central"
+    plan = federation.secure_plan(dim, num_devices) if is_distributed else None
+    integers, outside = plan.mechanism if plan else None, None
+    if plan and is_drawn:
+        q = federation.cohort_size / num_devices
+        outside = Outside.of(plan.mechanism, plan.bounds, q, cohorts, rounds)
     most = (
         np.arange(rounds + 1, dtype=np.int64)
         if is_amplified
@@ -84,11 +92,13 @@ def ledger_of(federation: Federation, num_devices: int, cohorts: CohortSource) -
         is_amplified=is_amplified,
         participations=most,
         evaluate_every=federation.evaluate_every,
+        integers=integers,
+        outside=outside,
     )
 
 
 def with_noise_solved(
-    federation: Federation, num_devices: int, cohorts: CohortSource
+    federation: Federation, num_devices: int, cohorts: CohortSource, dim: int
 ) -> Federation:
     """The settings with the noise that `target_epsilon` asks for, and no target any more.
 
@@ -98,6 +108,7 @@ def with_noise_solved(
         federation: of a run.
         num_devices: the population.
         cohorts: its plan.
+        dim: numbers that a phone sends.
 
     Raises:
         SettingsError: if the target cannot be met, the budget does not pay for a round, or the
@@ -107,17 +118,28 @@ def with_noise_solved(
     if not privacy.is_private:
         return federation
     if privacy.target_epsilon:
-        # A round cannot have no noise; what stands here until it is solved is not looked at.
-        asked = privacy.model_copy(update={"noise_multiplier": 1.0})
-        ledger = ledger_of(federation.model_copy(update={"privacy": asked}), num_devices, cohorts)
-        found = noise_multiplier_for(
-            privacy.target_epsilon, ledger.delta, ledger.spending(federation.rounds)
-        )
+
+        def ledger_with(noise: float) -> Ledger:
+            asked = privacy.model_copy(update={"noise_multiplier": noise})
+            tried = federation.model_copy(update={"privacy": asked})
+            return ledger_of(tried, num_devices, cohorts, dim)
+
+        def epsilon_with(noise: float) -> float:
+            ledger = ledger_with(noise)  # more noise leaves fewer steps: another sum of integers
+            return ledger.spending(federation.rounds).epsilon(ledger.delta)
+
+        if privacy.mechanism == "distributed":
+            found = least_noise(privacy.target_epsilon, epsilon_with)
+        else:
+            # A round cannot have no noise; what stands here until it is solved is not looked at.
+            ledger = ledger_with(1.0)
+            spending = ledger.spending(federation.rounds)
+            found = noise_multiplier_for(privacy.target_epsilon, ledger.delta, spending)
         of_device = 2.0 if privacy.mechanism == "local" else 1.0
         privacy = privacy.model_copy(
             update={"noise_multiplier": of_device * found, "target_epsilon": 0.0}
         )
     solved = federation.model_copy(update={"privacy": privacy})
     noise_of_updates(privacy, privacy.noise_multiplier)
-    ledger_of(solved, num_devices, cohorts).last_round()
+    ledger_of(solved, num_devices, cohorts, dim).last_round()
     return solved

@@ -58,6 +58,32 @@ def noise_multiplier_for(target_epsilon: float, delta: float, spending: Spending
     return _search(tight, target_epsilon, delta, spending, 0.5 * enough, enough)
 
 
+def least_noise(target_epsilon: float, epsilon_of: Callable[[float], float]) -> float:
+    """The least noise multiplier that keeps a decreasing epsilon at the target, by bisection.
+
+    Raises:
+        SettingsError: if no noise in reach is enough, or nearly none is.
+
+    >>> 0 <= least_noise(2.0, lambda noise: 6.0 / noise) - 3.0 < 0.01
+    True
+    """
+    little, much = LEAST_NOISE, 2 * LEAST_NOISE
+    while epsilon_of(much) > target_epsilon:
+        little, much = much, 2 * much
+        if much > MOST_NOISE:
+            raise SettingsError(_OUT_OF_REACH.format(target_epsilon))
+    while much - little > TOLERANCE * little:
+        middle = (little + much) / 2
+        little, much = (middle, much) if epsilon_of(middle) > target_epsilon else (little, middle)
+    return much
+
+
+_OUT_OF_REACH = (
+    "federation.privacy.target_epsilon is {:g}, and no noise in reach is enough for it: ask for a "
+    "larger epsilon or fewer rounds"
+)
+
+
 def _bracket(target_epsilon: float, delta: float, spending: Spending) -> tuple[float, float]:
     """Too little noise and enough noise, by the cheap bound, a factor of 2 apart."""
 
@@ -76,10 +102,7 @@ def _bracket(target_epsilon: float, delta: float, spending: Spending) -> tuple[f
     while too_little(2 * noise):
         noise *= 2
         if noise > MOST_NOISE:
-            raise SettingsError(
-                f"federation.privacy.target_epsilon is {target_epsilon:g}, and no noise in reach "
-                "is enough for it: ask for a larger epsilon or fewer rounds"
-            )
+            raise SettingsError(_OUT_OF_REACH.format(target_epsilon))
     return noise, 2 * noise
 
 

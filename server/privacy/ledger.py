@@ -17,7 +17,7 @@ resumed run finds the same accounts again. Two claims, and the ledger says which
 
 Neighbours are two populations that differ in one device: its data are there, or it has none and all
 its updates are zero. Under local noise they differ in what the device holds; every message that it
-was asked for counts, used or late.
+was asked for counts, used or late. Under distributed noise a device's share of it is in both.
 """
 
 from dataclasses import dataclass, replace
@@ -29,6 +29,8 @@ from models.errors import SettingsError
 from server.cohorts import CohortSource
 from server.privacy.accounting import Spending, default_delta
 from server.privacy.settings import PrivacySettings
+from server.secure_sum.outside import Outside
+from server.secure_sum.skellam_accounting import SkellamMechanism
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Ledger:
         is_amplified: whether amplification by sampling is claimed.
         participations: (rounds + 1,) most rounds of which any device has been, up to each round.
         evaluate_every: rounds between evaluations; one more is before round 1, one at the end.
+        integers: the sum of a round under distributed noise; None: noise is Gaussian.
+        outside: what such a run spends where sampling amplifies, if it does anywhere.
     """
 
     settings: PrivacySettings
@@ -50,6 +54,8 @@ class Ledger:
     is_amplified: bool
     participations: NDArray[np.int64]
     evaluate_every: int
+    integers: SkellamMechanism | None = None
+    outside: Outside | None = None
 
     @property
     def rounds(self) -> int:
@@ -82,6 +88,7 @@ class Ledger:
             rounds=int(self.participations[last_round]),
             evaluation_noise=self.settings.evaluation_noise_multiplier,
             evaluations=evaluations,
+            integers=self.integers,
         )
 
     def at_hand(self, spending: Spending) -> Spending:

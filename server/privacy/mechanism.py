@@ -12,7 +12,8 @@ Formal guarantees of the central mechanism:
   noise", round): no two rounds share it, and a round that is played again after a crash has the
   same noise on the same sum, of which nothing had left the cloud.
 
-Under the local mechanism the noise is in the updates already, and the cloud adds none.
+Under the local mechanism the noise is in the updates already, under the distributed one in the sum
+that the cloud gets to see (`server.secure_sum`), and the cloud adds none.
 
 NumPy's generator and floating point are a simulator's: whoever knows the seed knows the noise, and
 the low bits of a float64 can tell more than its value [1]. A deployment needs a cryptographic
@@ -47,12 +48,14 @@ class Mechanism:
         expected: devices that a round wants, q N: the denominator of a private run.
         num_devices: the population, N.
         seed: the run's; secret wherever the promise is meant.
+        stretch: what rounding for a secure sum lengthens an update by, at most.
     """
 
     settings: PrivacySettings
     expected: int
     num_devices: int
     seed: int
+    stretch: float = 1.0
 
     @property
     def asked_of_nodes(self) -> UpdatePrivacy:
@@ -76,7 +79,7 @@ class Mechanism:
         if self.settings.mechanism != "central":
             return 0.0
         multiplier = noise_of_updates(self.settings, self.settings.noise_multiplier)
-        return multiplier * clip_norm * self.scale
+        return multiplier * clip_norm * self.stretch * self.scale
 
     def mean_update(
         self, reply: TrainReply, clip_norm: float, round_number: int
@@ -90,6 +93,8 @@ class Mechanism:
         """
         if not self.settings.is_private:
             return reply.update_sum / reply.num_devices if reply.num_devices else None
+        if self.settings.mechanism == "distributed":  # the noise is in the sum, if there is one
+            return reply.update_sum / self.expected if reply.num_devices else None
         rng = generator(self.seed, "privacy noise", round_number)
         noise = self.noise_std(clip_norm) * rng.standard_normal(len(reply.update_sum))
         return (reply.update_sum + noise) / self.expected

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Mechanism = Literal["none", "central", "local"]
+Mechanism = Literal["none", "central", "local", "distributed"]
 
 
 class PrivacySettings(BaseModel):
@@ -18,7 +18,7 @@ class PrivacySettings(BaseModel):
 
     mechanism: Mechanism = Field(
         description="central: the cloud is trusted and adds noise to each sum; local: every phone "
-        "adds its own"
+        "adds its own; distributed: every phone adds a share, and secure sums hide the rest"
     )
     noise_multiplier: float = Field(
         ge=0, description="standard deviation of the noise / clip norm: on the sum, or on a phone"
@@ -69,8 +69,8 @@ class PrivacySettings(BaseModel):
             ):
                 if value := getattr(self, name):
                     raise ValueError(
-                        f'mechanism is "none" and {name} is {value:g}: choose mechanism "central" '
-                        f'or "local", or set {name} to 0'
+                        f'mechanism is "none" and {name} is {value:g}: choose mechanism '
+                        f'"central", "local" or "distributed", or set {name} to 0'
                     )
             return self
         if (self.noise_multiplier > 0) == (self.target_epsilon > 0):
@@ -78,6 +78,22 @@ class PrivacySettings(BaseModel):
                 f"noise_multiplier is {self.noise_multiplier:g} and target_epsilon is "
                 f"{self.target_epsilon:g}: exactly one of them says how much noise there is; "
                 "set the other to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _distributed_has_no_trusted_cloud(self) -> "PrivacySettings":
+        if self.mechanism != "distributed":
+            return self
+        if self.is_adaptive:
+            raise ValueError(
+                'target_quantile with mechanism "distributed": the cloud would see the count of '
+                "short updates of each round without noise; set target_quantile to 0"
+            )
+        if self.evaluation_noise_multiplier:
+            raise ValueError(
+                'evaluation_noise_multiplier with mechanism "distributed": it is noise of a '
+                "trusted cloud, which sees the sum of all phones' metrics first; set it to 0"
             )
         return self
 

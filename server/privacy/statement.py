@@ -8,6 +8,7 @@ Whatever is printed about the privacy of a run is printed from here.
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,17 +16,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.errors import DataError
 from models.files import write_text
 from server.history import LEDGER_FILE
-from server.privacy.accounting import gaussian_epsilon
 from server.privacy.ledger import Ledger
 
 TRUST = {
     "central": "The cloud sees every sum before it adds noise, and is trusted with it; epsilon "
     "covers the parameters of every round, against everybody else.",
     "local": "Every phone adds noise before anything leaves it; epsilon holds against the cloud.",
+    "distributed": "Every phone adds a share of the noise, and the cloud sees only the sum of all; "
+    "epsilon holds against the cloud, if phones and cloud follow the protocol.",
 }
 NEIGHBOURS = {
     "central": "one device with all its data, there or not",
     "local": "one device, any data in place of any other",
+    "distributed": "one device, its updates or zeros in their place, with its share of the noise",
 }
 AMPLIFIED = (
     "amplification by sampling: every phone is drawn by itself with probability q, there or not"
@@ -33,7 +36,12 @@ AMPLIFIED = (
 NOT_AMPLIFIED = {
     "available": "no amplification: cohorts depend on availability, over-selection and deadline",
     "local": "no amplification: the cloud knows who sent what",
+    "distributed": "no amplification: the cloud knows who takes part",
 }
+OUTSIDE = (
+    "Against those who see only the parameters, and not who takes part, amplification by sampling "
+    "makes epsilon at most {:.3g}."
+)
 START_NOT_COVERED = (
     "the parameters a run starts from: whoever gave data for those is not protected by it"
 )
@@ -44,7 +52,7 @@ class PrivacyStatement(BaseModel):
     """What a private run promises, once it has ended.
 
     Attributes:
-        mechanism: "central" or "local".
+        mechanism: "central", "local" or "distributed".
         neighbours: what two populations that must look alike differ in.
         trust: who is trusted with what.
         claim: whether amplification by sampling is claimed, and why.
@@ -64,6 +72,8 @@ class PrivacyStatement(BaseModel):
         delta: of both.
         scaled_population: N' whose noise the mean has, or 0.
         epsilon_at_hand: an upper bound for the N devices that there are, in a scaled run.
+        epsilon_outside: in a distributed run with Poisson sampling, an upper bound against those
+            who see only the parameters.
         not_covered: what epsilon says nothing about.
         note: why the run ended early, or nothing.
         sha256: of all the rest.
@@ -91,6 +101,7 @@ class PrivacyStatement(BaseModel):
     delta: float
     scaled_population: int
     epsilon_at_hand: float | None
+    epsilon_outside: float | None
     not_covered: tuple[str, ...]
     note: str
     sha256: str = ""
@@ -123,9 +134,10 @@ class PrivacyStatement(BaseModel):
             delta=delta,
             scaled_population=scaled,
             # Sampling is left out of it: that makes it no smaller, and quick to know.
-            epsilon_at_hand=gaussian_epsilon(ledger.at_hand(spending).gaussian_precision, delta)
+            epsilon_at_hand=replace(ledger.at_hand(spending), probability=1.0).epsilon(delta)
             if scaled
             else None,
+            epsilon_outside=ledger.outside.epsilon(rounds, delta) if ledger.outside else None,
             not_covered=(START_NOT_COVERED,)
             if covered
             else (START_NOT_COVERED, EVALUATION_NOT_COVERED),
@@ -179,6 +191,8 @@ class PrivacyStatement(BaseModel):
             "count for the device that pays most.",
             *(f"Not covered: {what}." for what in self.not_covered),
         ]
+        if self.epsilon_outside is not None:
+            said.insert(2, OUTSIDE.format(self.epsilon_outside))
         return (*said, self.note) if self.note else tuple(said)
 
 
@@ -186,4 +200,4 @@ def claim_of(ledger: Ledger) -> str:
     """Whether amplification is claimed, and why."""
     if ledger.is_amplified:
         return AMPLIFIED
-    return NOT_AMPLIFIED["local" if ledger.settings.mechanism == "local" else "available"]
+    return NOT_AMPLIFIED.get(ledger.settings.mechanism, NOT_AMPLIFIED["available"])

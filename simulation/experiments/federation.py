@@ -104,7 +104,7 @@ def prepare_arm(
 
     Raises:
         SettingsError: if a cohort, or the nodes, outnumber the devices, or the privacy that is
-            asked for cannot be had.
+            asked for cannot be had, or secure sums could overflow.
     """
     folder = run.arm(name)
     (folder / SERVER_JOB_FILE).unlink(missing_ok=True)  # written last: it says that all is there
@@ -114,14 +114,17 @@ def prepare_arm(
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
     train_s = settings.world.reference.step_s * federation.training.local_epochs
     names = trained_names(layout, federation.training.trained)
+    dim = layout.only(names).size
+    up_bytes, more_down_bytes = federation.traffic_of_a_phone(dim, federation.cohort_size)
     cost = RoundCost(
-        bytes_down=layout.size * BYTES_PER_PARAMETER,
-        bytes_up=layout.only(names).size * BYTES_PER_PARAMETER,
+        bytes_down=layout.size * BYTES_PER_PARAMETER + more_down_bytes,
+        bytes_up=up_bytes,
         train_s=train_s,
     )
     timeline = Timeline(settings.world, num_devices, cost, settings.seed)
     plan = plan_cohorts(timeline, federation)
-    federation = with_noise_solved(federation, num_devices, plan)
+    federation = with_noise_solved(federation, num_devices, plan, dim)
+    federation.secure_plan(dim, num_devices)  # refuses what could overflow
     plan.write(folder / "cohorts.npz")
     num_items = materials.world.manifest.num_items
     parts = initial_parameters(settings.recommender, num_items, text_dim, settings.seed)
