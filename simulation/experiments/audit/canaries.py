@@ -219,5 +219,5 @@ def _accounted_locally(target: Target, attack: CanaryAttack, noise: float) -> fl
     }
     federation = target.cloud.federation.model_copy(update=changes)
     plan = plan_of([everybody] * attack.rounds)
-    ledger = ledger_of(federation, target.cloud.num_devices, plan)
+    ledger = ledger_of(federation, target.cloud.num_devices, plan, target.trained.size)
     return ledger.spending(attack.rounds).epsilon(attack.delta)

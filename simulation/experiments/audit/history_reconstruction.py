@@ -119,7 +119,7 @@ class Victims:
         task = target.task(target.initial, 1, num_negatives=negatives)
         plain = np.empty((len(rows), target.trained.size), np.float32)
         for block in trained_blocks(target, shard, rows, task):
-            plain[np.searchsorted(rows, block.rows)] = block.updates.each().numpy()
+            plain[np.searchsorted(rows, block.rows)] = block.updates.rows().numpy()
         clip_norm = task.training.clip_norm
         return cls(
             rows,

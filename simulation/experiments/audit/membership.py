@@ -168,7 +168,7 @@ class RoundTrials:
         rows, task = np.sort(order[: attack.candidates]), target.task(target.initial, 1)
         clip_norm = task.training.clip_norm
         sent = [
-            clipped(block.updates.each().numpy(), clip_norm).astype(np.float32)
+            clipped(block.updates.rows().numpy(), clip_norm).astype(np.float32)
             for block in trained_blocks(target, shard, rows, task)
         ]
         updates = np.concatenate(sent)

@@ -205,7 +205,7 @@ def cohort_updates(
     found = np.zeros((len(devices), target.trained.size))
     task = target.task(parameters, round_number)
     for block in trained_blocks(target, shard, devices, task):
-        found[np.searchsorted(devices, block.rows)] = block.updates.each().double().numpy()
+        found[np.searchsorted(devices, block.rows)] = block.updates.rows().double().numpy()
         shard.personal.settled[block.rows, : block.taste.shape[1]] = block.taste
     return found
 

@@ -172,7 +172,7 @@ def accounted_epsilon(folder: Path, delta: float) -> float:
     job = ServerJob.read(folder)
     if not job.federation.privacy.is_private:
         return float("inf")
-    ledger = ledger_of(job.federation, job.num_devices, CohortPlan.read(job.plan))
+    ledger = ledger_of(job.federation, job.num_devices, CohortPlan.read(job.plan), job.num_trained)
     return ledger.spending(ledger.rounds).epsilon(delta)
 
 
@@ -224,7 +224,12 @@ def _replaced(updates: LocalUpdates, mine: NDArray[np.bool_], sent: Tensor) -> L
     def weighted_sum(weights: Tensor) -> Tensor:
         return updates.weighted_sum(weights * ~inside) + weights[inside] @ sent
 
-    return LocalUpdates(updates.losses, norms, weighted_sum)
+    def rows() -> Tensor:
+        laid_out = updates.rows().clone()
+        laid_out[inside] = sent
+        return laid_out
+
+    return LocalUpdates(updates.losses, norms, weighted_sum, rows)
 
 
 @contextmanager
