@@ -84,13 +84,18 @@ class Spending:
         if self.probability == 1 or self.rounds == 0:
             return gaussian_epsilon(self.gaussian_precision, delta)
         bound = self.epsilon_by_rdp(delta)
-        step = step_for(bound)
+        found = self._epsilon_in_steps(step_for(bound), delta)
+        if step_for(found) < step_for(bound):
+            found = self._epsilon_in_steps(step_for(found), delta)
+        return min(bound, found)
+
+    def _epsilon_in_steps(self, step: float, delta: float) -> float:
         loss = _loss_of_round(self.noise_multiplier, self.probability, step)
         loss = loss.self_compose(self.rounds)
         if self.evaluation_noise and self.evaluations:
             std = self.evaluation_noise / self.evaluations**0.5
             loss = loss.compose(_loss_of_round(std, 1.0, step))
-        return min(bound, float(loss.get_epsilon_for_delta(delta)))
+        return float(loss.get_epsilon_for_delta(delta))
 
     @property
     def gaussian_precision(self) -> float:

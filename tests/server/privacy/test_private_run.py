@@ -23,6 +23,7 @@ from server.history import LEDGER_FILE, History
 from server.privacy.accounting import Spending, default_delta
 from server.privacy.statement import EVALUATION_NOT_COVERED, PrivacyStatement
 from server.settings import Federation, ServerJob
+from simulation.engines.flower import run_flower
 from simulation.engines.inline import run_inline
 from simulation.engines.pool import run_in_pool
 from simulation.experiments.federation import run_arm
@@ -407,3 +408,15 @@ def test_zero_updates_pass(tiny: TinyWorld, monkeypatch: pytest.MonkeyPatch):
     folder = played(tiny, "run", private(2, rounds=2, **FULL), 2)
     assert all(row["num_reported"] > 0 for row in History(folder).rows()[1:])
     assert np.isfinite(History(folder).read_final()).all()
+
+
+@pytest.mark.slow
+def test_a_private_run_under_flower_is_that_of_the_inline_engine(tiny: TinyWorld):
+    """Local noise in the nodes, a count of short updates: all of it crosses the wire."""
+    for name, asked in (("local", private(2, mechanism="local")), ("adaptive", private(2, **FULL))):
+        inline = played(tiny, f"{name}-inline", asked, 2)
+        under_flower = tiny.prepare_run(f"{name}-flower", asked)
+        run_flower(under_flower, 2)
+        ours, theirs = History(inline), History(under_flower)
+        np.testing.assert_allclose(theirs.read_final(), ours.read_final(), atol=1e-5)
+        assert [row["epsilon"] for row in theirs.rows()] == [row["epsilon"] for row in ours.rows()]
