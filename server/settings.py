@@ -160,8 +160,8 @@ class Federation(BaseModel):
         """Refuse what this many devices cannot do, before any training.
 
         Raises:
-            SettingsError: if a cohort, or the nodes, outnumber the devices, or the population that
-                noise is scaled to is not larger.
+            SettingsError: if a cohort, or the nodes, outnumber the devices, the population that
+                noise is scaled to is not larger, or delta is that of one device.
         """
         if self.cohort_size > num_devices:
             raise SettingsError(
@@ -173,7 +173,13 @@ class Federation(BaseModel):
                 f"federation.num_nodes is {self.num_nodes}, the population has {num_devices} "
                 f"devices, and a node holds one or more: ask for {num_devices} or fewer"
             )
-        scaled = self.privacy.scaled_population
+        scaled, delta = self.privacy.scaled_population, self.privacy.delta
+        if delta >= 1 / max(scaled, num_devices):
+            raise SettingsError(
+                f"federation.privacy.delta is {delta:g}, one in {max(scaled, num_devices):,} "
+                f"devices is {1 / max(scaled, num_devices):.2g}: to give one of them away whole "
+                "would pass; ask for less, or for 0, which is min(1e-5, N^-1.1)"
+            )
         if scaled and scaled <= num_devices:
             raise SettingsError(
                 f"federation.privacy.scaled_population is {scaled}, the population has "

@@ -253,6 +253,8 @@ def evaluate_round(
         str(round_number),
         lambda _, content: EvalReply.from_record(content),
     )
+    if not answers.by_partition:
+        return EvalReply({}), answers.faults
     exact = sum(answers.by_partition.values(), start=EvalReply({}))
     return job.mechanism.evaluated(exact, job.tiers, round_number), answers.faults
 

@@ -111,12 +111,12 @@ class Mechanism:
         A noised sum may lie outside 0 .. number of users; the history cuts the means.
 
         Args:
-            reply: exact sums over all nodes; empty if none answered.
+            reply: exact sums over the nodes that answered.
             tiers: all kinds of phone, also those of which none evaluated.
             round_number: rounds done.
         """
         multiplier = self.settings.evaluation_noise_multiplier
-        if not multiplier or not reply.sums:
+        if not multiplier:
             return reply
         std = multiplier * EVALUATION_SENSITIVITY * self.scale
         rng = generator(self.seed, "evaluation noise", round_number)

@@ -78,6 +78,12 @@ def test_scaling_to_fewer_phones_than_there_are_is_refused(population: int):
     private(scaled_population=NUM_DEVICES + 1).check_population(NUM_DEVICES)
 
 
+def test_a_delta_that_lets_one_device_go_is_refused():
+    with pytest.raises(SettingsError, match=r"delta is 0\.025, one in 40 devices is 0\.025"):
+        private(delta=0.025).check_population(NUM_DEVICES)
+    private(delta=0.024).check_population(NUM_DEVICES)
+
+
 def test_a_count_with_less_noise_than_is_asked_for_stops_before_training(tiny: TinyWorld):
     """sigma_b = 0.4 at the median is a noise multiplier of 0.8, and 1 is wanted in all."""
     weak = private(target_quantile=0.5, clip_noise_multiplier=0.4)
