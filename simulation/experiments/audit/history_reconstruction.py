@@ -1,0 +1,241 @@
+"""Which items did this phone's user choose? Read off one update.
+
+The gradient of a softmax lifts what was chosen next and pushes down all else, so the sign of an
+item's bias tells. With s_t the score vectors' gradient at moment t, and u_t the user's state,
+
+    bias_i    ~  sum_t s_ti           > 0 for what was chosen, < 0 for the others
+    row_i     ~  sum_t s_ti u_t       nearly s_i times a mean state: the table is near rank one
+
+    reader "bias"       ranks items by their bias alone
+    reader "direction"  ranks by the leading left singular vector of [rows, bias], with the sign
+                        that goes with the bias: all 33 numbers of an item speak, noise averages out
+
+With sampled negatives an item that did not move was not touched: it is guessed last. Guesses are as
+many as the history is long, which an attacker is granted. Beside them stand guesses of the most
+popular items, and chance.
+
+This is label leakage of the softmax [1] in a recommender.
+
+[1] B. Zhao, K. Mopuri, H. Bilen, "iDLG: Improved Deep Leakage from Gradients", 2020.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import SettingsError
+from models.parameters import Layout
+from models.progress import Progress, silent
+from models.seeds import generator
+from simulation.experiments.audit.findings import Findings, Row, recall_at, with_interval
+from simulation.experiments.audit.protections import clipped, gaussian, masked
+from simulation.experiments.audit.target import (
+    Target,
+    all_events,
+    popularity,
+    recent_items,
+    trained_blocks,
+)
+
+Table = NDArray[np.float64]
+"""(N, dim + 1): rows of the items' residuals, and their biases in the last column."""
+
+
+class HistoryAttack(BaseModel):
+    """Sizes of the attack."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    devices: int = Field(ge=2, description="phones that are attacked, drawn at random")
+    noise: tuple[float, ...] = Field(description="local noise on each number / clip norm")
+    sums: tuple[int, ...] = Field(description="phones in a sum, this one included")
+    negatives: int = Field(ge=0, description="also with so many sampled negatives; 0: without")
+
+
+def by_bias(table: Table) -> NDArray[np.float64]:
+    """Guess by the bias, (N,); items that did not move at all come last."""
+    moved = np.abs(table).max(axis=1) > 0
+    return np.where(moved, table[:, -1], -np.inf)
+
+
+def by_direction(table: Table) -> NDArray[np.float64]:
+    """Guess by the leading direction of residuals and biases together, (N,)."""
+    moved = np.abs(table).max(axis=1) > 0
+    # The right singular vector from the small Gram matrix: (dim + 1)^2 numbers, not N.
+    _, vectors = np.linalg.eigh(table.T @ table)
+    leading = table @ vectors[:, -1]
+    sign = 1.0 if leading @ table[:, -1] >= 0 else -1.0
+    return np.where(moved, sign * leading, -np.inf)
+
+
+READERS: dict[str, Callable[[Table], NDArray[np.float64]]] = {
+    "bias": by_bias,
+    "direction": by_direction,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Victims:
+    """Phones under attack.
+
+    Attributes:
+        tables: (D, N, dim + 1) what each would send of the item table, not clipped.
+        clipped: the same, each phone's whole update clipped.
+        items: of each, the items that it trained on.
+        clip_norm: of the run.
+        seed: of the run.
+    """
+
+    tables: NDArray[np.float32]
+    clipped: NDArray[np.float32]
+    items: list[NDArray[np.int64]]
+    clip_norm: float
+    seed: int
+
+    @classmethod
+    def of(cls, target: Target, attack: HistoryAttack, negatives: int) -> "Victims":
+        """Let some devices train for one round and keep what each of them would send.
+
+        Raises:
+            SettingsError: if the run's phones do not send the item table.
+        """
+        layout, dim = target.trained, target.devices.recommender.dim
+        if not {"id_residual", "item_bias"} <= set(layout.names):
+            raise SettingsError(
+                f"federation.training.trained is '{target.cloud.federation.training.trained}': "
+                "phones do not send the item table, so there is nothing to read; take a run with "
+                "'all'"
+            )
+        shard, length = target.shard(), target.devices.recommender.max_history
+        rows = _drawn(shard.events.lengths(np.arange(shard.num_devices)), attack, target)
+        task = target.task(target.initial, 1, num_negatives=negatives)
+        clip_norm, num_items = task.training.clip_norm, shard.manifest.num_items
+        found: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        for block in trained_blocks(target, shard, rows, task):
+            whole = block.updates.each().numpy()
+            short = clipped(whole, clip_norm).astype(np.float32)
+            for row, plain, cut in zip(block.rows, whole, short, strict=True):
+                found[int(row)] = _table(layout, plain), _table(layout, cut)
+        assert found[int(rows[0])][0].shape == (num_items, dim + 1)
+        return cls(
+            np.stack([found[int(row)][0] for row in rows]),
+            np.stack([found[int(row)][1] for row in rows]),
+            [recent_items(shard, int(row), length) for row in rows],
+            clip_norm,
+            target.devices.seed,
+        )
+
+    def recalls(
+        self, seen_of: Callable[[int], Table], reader: Callable[[Table], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Recall for each phone, (D,), when the attacker sees `seen_of(phone)`."""
+        return np.array(
+            [
+                recall_at(reader(seen_of(phone)), items, len(items))
+                for phone, items in enumerate(self.items)
+            ]
+        )
+
+    def noised(self, phone: int, noise: float) -> Table:
+        """A clipped update with noise of `noise` times the clip norm on each number."""
+        table = self.clipped[phone].astype(np.float64)
+        std = noise * self.clip_norm
+        drawn = gaussian(table.size, std, self.seed, "noise on an attacked update", phone)
+        return table + drawn.reshape(table.shape)
+
+    def summed(self, phone: int, size: int) -> Table:
+        """The sum over this phone and others, all clipped."""
+        others = np.delete(np.arange(len(self.items)), phone)
+        rng = generator(self.seed, "company of an attacked update", phone)
+        company = rng.permutation(others)[: size - 1]
+        return np.asarray(self.clipped[[phone, *company]].sum(axis=0, dtype=np.float64))
+
+    def masked(self, phone: int) -> Table:
+        """What a phone sends under secure aggregation."""
+        shape = self.clipped[phone].shape
+        return masked(self.clipped[phone].size, self.seed, phone).reshape(shape)
+
+
+def reconstruct_histories(
+    target: Target, attack: HistoryAttack, progress: Progress = silent
+) -> Findings:
+    """Attack the first round of a run and say how much of the histories was read.
+
+    Raises:
+        SettingsError: if phones do not send the item table, or a sum outnumbers the devices.
+    """
+    _check(attack, target)
+    shard = target.shard()
+    seed, num_items = target.devices.seed, shard.manifest.num_items
+    popular = popularity(all_events(shard), num_items).astype(np.float64)
+    rows: list[Row] = []
+    losses = [0, attack.negatives] if attack.negatives else [0]
+    for place, negatives in enumerate(losses):
+        progress("reading histories off updates", place, len(losses))
+        victims = Victims.of(target, attack, negatives)
+        loss = f"{negatives} sampled negatives" if negatives else "whole catalogue"
+        guessed = [recall_at(popular, items, len(items)) for items in victims.items]
+        beside = {
+            "popularity": float(np.mean(guessed)),
+            "chance": float(np.mean([len(items) / num_items for items in victims.items])),
+        }
+        for seen, reader, recalls in _scenes(victims, attack):
+            figures = with_interval("recall", recalls, seed)
+            rows.append({"loss": loss, "seen": seen, "reader": reader, **figures, **beside})
+    progress("reading histories off updates", len(losses), len(losses))
+    return Findings(
+        "history",
+        "Which items did a phone's user choose, from what the phone sends in round 1?",
+        rows,
+        (
+            f"{attack.devices} phones, guesses as many as each history is long.",
+            "Noise is per number, as a share of the clip norm; local noise with an epsilon worth "
+            "having is 1 and more.",
+            "A masked input is uniform in its ring: guessing from it is chance.",
+        ),
+    )
+
+
+def _scenes(
+    victims: Victims, attack: HistoryAttack
+) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
+    """What is seen, the reader's name, and the recall for each phone."""
+    seen: dict[str, Callable[[int], Table]] = {
+        "plain update": lambda phone: victims.tables[phone].astype(np.float64),
+        "clipped": lambda phone: victims.clipped[phone].astype(np.float64),
+    }
+    for noise in attack.noise:
+        seen[f"clipped + noise {noise:g}"] = lambda phone, noise=noise: victims.noised(phone, noise)
+    for size in attack.sums:
+        seen[f"sum of {size}"] = lambda phone, size=size: victims.summed(phone, size)
+    seen["masked input"] = victims.masked
+    for name, view in seen.items():
+        for reader, read in READERS.items():
+            yield name, reader, victims.recalls(view, read)
+
+
+def _table(layout: Layout, update: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The item table in an update (P,): residuals, and biases in the last column."""
+    named = layout.unflatten(torch.from_numpy(np.array(update, dtype=np.float32)))
+    columns = [named["id_residual"], named["item_bias"].unsqueeze(1)]
+    return np.asarray(torch.cat(columns, dim=1).numpy())
+
+
+def _drawn(lengths: NDArray[np.int64], attack: HistoryAttack, target: Target) -> NDArray[np.int64]:
+    """Devices with something to train on, drawn at random; ascending."""
+    able = np.flatnonzero(lengths >= 2)
+    rng = generator(target.devices.seed, "attacked devices")
+    return np.sort(rng.permutation(able)[: attack.devices])
+
+
+def _check(attack: HistoryAttack, target: Target) -> None:
+    largest = max(attack.sums, default=1)
+    if largest > min(attack.devices, target.cloud.num_devices):
+        raise SettingsError(
+            f"history.sums has a sum of {largest} phones, {attack.devices} are attacked and the "
+            f"run has {target.cloud.num_devices}: ask for smaller sums, or more devices"
+        )

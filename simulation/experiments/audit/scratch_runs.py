@@ -1,0 +1,202 @@
+"""Small federated runs for an attacker's own use, played by the product's own rounds.
+
+    target (start, settings) + cohorts --prepare_scratch--> a folder like that of an arm --play-->
+    final parameters
+
+Everything but the cohorts is the product's: nodes, local training, clipping, sums, the server's
+step. Two things may be put into it for the length of a run, in this process:
+
+    crafted_devices   some devices send what the attacker says, in place of what they learnt; it
+                      goes through clipping and sums like any other update
+    noisy_rounds      Gaussian noise on the sum of every round
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import clients.recommender_training
+import server.strategy
+from clients.job import DEVICE_JOB_FILE
+from clients.local_training import LocalUpdates
+from clients.personal import PersonalStore
+from clients.protocol.messages import TrainReply
+from clients.recommender_training import TrainedDevices
+from models.files import write_text
+from models.seeds import generator
+from server.cohorts import CohortPlan, Outcome
+from server.history import History
+from server.settings import SERVER_JOB_FILE
+from server.strategy import TrainedRound
+from simulation.engines.inline import run_inline
+from simulation.experiments.audit.protections import gaussian
+from simulation.experiments.audit.target import Target
+
+EVALUATED = 8
+"""Devices that evaluate in a scratch run: nobody looks at it."""
+
+Craft = Callable[[NDArray[np.int64], int], NDArray[np.floating]]
+"""Device ids (C,) and round number -> what they send, (C, P)."""
+
+
+def plan_of(cohorts: Sequence[NDArray[np.int64]]) -> CohortPlan:
+    """A plan of synchronous rounds in which everybody invited reports.
+
+    Args:
+        cohorts: device ids of each round, ascending.
+    """
+    sizes = [len(each) for each in cohorts]
+    invited = np.concatenate([np.empty(0, dtype=np.int64), *cohorts])
+    return CohortPlan(
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        invited=invited,
+        outcome=np.full(len(invited), Outcome.REPORTED, dtype=np.int8),
+        version=np.repeat(np.arange(len(cohorts), dtype=np.int64), sizes),
+        start_s=np.arange(len(cohorts), dtype=np.float64),
+        duration_s=np.ones(len(cohorts)),
+    )
+
+
+def poisson_cohorts(
+    members: NDArray[np.int64], chance: float, rounds: int, seed: int, *address: int
+) -> list[NDArray[np.int64]]:
+    """Cohorts in which each member takes part with the same chance, whatever the others do.
+
+    Args:
+        members: device ids, ascending.
+        chance: of each in each round.
+        rounds: how many.
+        seed: the run's seed.
+        address: of the draws.
+    """
+    drawn = [
+        generator(seed, "a scratch cohort", *address, round_number).random(len(members)) < chance
+        for round_number in range(rounds)
+    ]
+    return [members[inside] for inside in drawn]
+
+
+def prepare_scratch(
+    target: Target, folder: Path, cohorts: Sequence[NDArray[np.int64]], **changes: Any
+) -> Path:
+    """Write all that the inline engine needs; return the folder.
+
+    Args:
+        target: whose devices, start and settings.
+        folder: a new one.
+        cohorts: device ids of each round, ascending.
+        changes: of the federation's settings.
+    """
+    folder.mkdir(parents=True)
+    settings = target.task(target.initial, 1).training
+    here = {
+        "rounds": len(cohorts),
+        "num_nodes": 1,
+        "evaluate_every": len(cohorts),
+        "evaluate_devices": min(EVALUATED, target.cloud.num_devices),
+        "patience": 1000,
+        "training": settings,
+        "schedule": target.cloud.federation.schedule.model_copy(update={"mode": "synchronous"}),
+    }
+    federation = target.cloud.federation.model_copy(update=here | changes)
+    plan_of(cohorts).write(folder / "cohorts.npz")
+    np.save(folder / "initial.npy", target.initial)
+    duals = target.trained.size if federation.training.dynamic else 0
+    columns = target.devices.recommender.dim + duals
+    PersonalStore.create(folder / "taste.npy", target.cloud.num_devices, columns)
+    devices = target.devices.model_copy(update={"taste": folder / "taste.npy"})
+    places = {
+        "plan": folder / "cohorts.npz",
+        "initial": folder / "initial.npy",
+        "folder": folder,
+        "federation": federation,
+    }
+    cloud = target.cloud.model_copy(update=places)
+    write_text(folder / DEVICE_JOB_FILE, devices.model_dump_json(indent=2) + "\n")
+    write_text(folder / SERVER_JOB_FILE, cloud.model_dump_json(indent=2) + "\n")
+    return folder
+
+
+def play(folder: Path) -> NDArray[np.float32]:
+    """Run what `prepare_scratch` wrote; return the final parameters (P,)."""
+    run_inline(folder, 1)
+    return History(folder).read_final()
+
+
+@contextmanager
+def noisy_rounds(std: float, seed: int, *address: int) -> Iterator[None]:
+    """Let the cloud add Gaussian noise to the sum of every round.
+
+    Args:
+        std: on each number of the sum; 0: none.
+        seed: the run's seed.
+        address: of the noise, before the round number.
+    """
+    before = server.strategy.train_round
+
+    def with_noise(*args: Any) -> TrainedRound:
+        trained = before(*args)
+        job, round_number = args[1], args[4]
+        noise = gaussian(job.num_trained, std, seed, "noise of a round", *address, round_number)
+        drawn = replace(TrainReply.nothing(job.num_trained), update_sum=noise)
+        return replace(trained, replies=[*trained.replies, drawn], weights=[*trained.weights, 1.0])
+
+    with _in_place_of(server.strategy, "train_round", with_noise):
+        yield
+
+
+@contextmanager
+def crafted_devices(device_ids: NDArray[np.int64], craft: Craft) -> Iterator[None]:
+    """Let some devices send updates of the attacker's making.
+
+    They are made where a device's own would have been, before clipping; a device that is not in
+    this list is not touched.
+
+    Args:
+        device_ids: who, ascending.
+        craft: what each sends.
+    """
+    before = clients.recommender_training.train_devices
+
+    def train(*args: Any) -> TrainedDevices:
+        trained = before(*args)
+        shard, rows, task = args[0], args[1], args[3]
+        ids = np.asarray(rows) + shard.first_device
+        mine = np.isin(ids, device_ids)
+        if not mine.any():
+            return trained
+        sent = torch.from_numpy(craft(ids[mine], task.round_number).astype(np.float32))
+        return replace(trained, updates=_replaced(trained.updates, mine, sent))
+
+    with _in_place_of(clients.recommender_training, "train_devices", train):
+        yield
+
+
+def _replaced(updates: LocalUpdates, mine: NDArray[np.bool_], sent: Tensor) -> LocalUpdates:
+    """A block in which some devices send something else."""
+    inside = torch.from_numpy(mine)
+    norms = updates.norms.clone()
+    norms[inside] = sent.norm(dim=1)
+
+    def weighted_sum(weights: Tensor) -> Tensor:
+        return updates.weighted_sum(weights * ~inside) + weights[inside] @ sent
+
+    return replace(updates, norms=norms, weighted_sum=weighted_sum)
+
+
+@contextmanager
+def _in_place_of(module: object, name: str, stand_in: object) -> Iterator[None]:
+    """Put something in the place of a module's function for a while."""
+    before = getattr(module, name)
+    setattr(module, name, stand_in)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
