@@ -160,10 +160,12 @@ class RoundTrials:
         able = np.flatnonzero(shard.events.lengths(np.arange(shard.num_devices)) >= 2)
         order = generator(seed, "candidates of membership").permutation(able)
         rows, task = np.sort(order[: attack.candidates]), target.task(target.initial, 1)
-        clip_norm, parts = task.training.clip_norm, []
-        for block in trained_blocks(target, shard, rows, task):
-            parts.append(clipped(block.updates.each().numpy(), clip_norm).astype(np.float32))
-        updates = np.concatenate(parts)
+        clip_norm = task.training.clip_norm
+        sent = [
+            clipped(block.updates.each().numpy(), clip_norm).astype(np.float32)
+            for block in trained_blocks(target, shard, rows, task)
+        ]
+        updates = np.concatenate(sent)
         chance = min(0.5, target.cloud.federation.cohort_size / len(updates))
         drawn = generator(seed, "members of a round").random((attack.trials, len(updates)))
         return cls(updates, drawn < chance)

@@ -87,7 +87,7 @@ def decoded(known: Vectors, bags: Bags, seen: Vectors, ridge: float) -> NDArray[
 
 
 def recalls_of(scores: NDArray[np.floating], bags: Bags) -> NDArray[np.float64]:
-    """Recall of each bag, by as many guesses as it holds, (m,); bags that hold none are left out."""
+    """Recall of each bag by as many guesses as it holds, (m,); empty bags are left out."""
     return np.array(
         [
             recall_at(guess, np.flatnonzero(bag), int(bag.sum()))
