@@ -178,7 +178,7 @@ def audit_in_one_run(
                 "noise, added": added,
                 "epsilon, accounted": None if np.isinf(upper) else upper,
                 "epsilon, at least": bound.epsilon,
-                "verdict": "caught" if bound.epsilon > upper else "nothing proved",
+                "verdict": _verdict(bound.epsilon, upper),
                 "guesses": bound.num_guesses,
                 "correct": bound.num_correct,
                 "AUC": area_under_curve(scores[inside], scores[~inside]),
@@ -209,3 +209,9 @@ def _most(attack: CanaryAttack, guesses: list[int]) -> float:
     return epsilon_lower_bound(
         perfect, coins, attack.delta, guesses, confidence=attack.confidence
     ).epsilon
+
+
+def _verdict(at_least: float, accounted: float) -> str:
+    if np.isinf(accounted):
+        return "no claim"
+    return "caught" if at_least > accounted else "nothing proved"
