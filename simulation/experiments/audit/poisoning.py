@@ -247,7 +247,7 @@ def poison(target: Target, attack: PoisonAttack, progress: Progress = silent) ->
 
     Raises:
         SettingsError: if a combination is unknown, phones do not send the item table, or a cohort
-            is larger than the population, or too small for Krum.
+            is larger than the population or too small for Krum, or the run is one of FedDyn.
     """
     _check(target, attack)
     item = promoted_item(target, attack)
@@ -298,6 +298,11 @@ def _check(target: Target, attack: PoisonAttack) -> None:
         raise SettingsError(
             f"federation.training.trained is '{target.cloud.federation.training.trained}': phones "
             "do not send the item table, so no item can be promoted; take a run with 'all'"
+        )
+    if target.cloud.federation.training.dynamic:
+        raise SettingsError(
+            "federation.training.dynamic is true: what FedDyn keeps on each phone is not simulated "
+            "under attack; take a run without it"
         )
     if attack.cohort > target.cloud.num_devices:
         raise SettingsError(
