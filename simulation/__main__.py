@@ -23,6 +23,7 @@ from rich.console import Console
 
 from models.errors import PocketfleetError
 from simulation.commands import (
+    audit_verbs,
     data_verbs,
     deployment_verbs,
     doctor,
@@ -58,6 +59,7 @@ app.command()(privacy_verbs.epsilon)
 app.command()(deployment_verbs.deploy)
 app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
+app.command()(audit_verbs.audit)
 app.command()(doctor.doctor)
 
 READER_LEFT, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143

@@ -141,7 +141,7 @@ def entropy_bits(labels: NDArray[np.integer]) -> float:
 
 
 def cohort_means(states: NDArray[np.float32], number: int, seed: int) -> NDArray[np.float32]:
-    """k means of user states, (k, dim)."""
+    """Means of user states by k-means, (k, dim)."""
     found = KMeans(number, n_init=4, random_state=integer_seed(seed, "cohort means") >> 32)
     return np.asarray(found.fit(states).cluster_centers_, np.float32)
 

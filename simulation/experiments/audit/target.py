@@ -19,7 +19,7 @@ from clients.personal import PersonalStore
 from clients.protocol.messages import TrainTask
 from clients.recommender_training import train_devices
 from clients.shard import DeviceShard, WorldManifest, column
-from models.errors import DataError
+from models.errors import DataError, SettingsError
 from models.histories import Histories
 from models.parameters import Layout
 from models.recommender import Shared, parameter_layout, trained_names
@@ -28,6 +28,9 @@ from server.settings import ServerJob
 from simulation.run_folder import RunFolder
 
 Vector = NDArray[np.float32]
+
+LARGEST_POPULATION = 50_000
+"""Attacks look at every device of a run; a fleet is attacked in the small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Target:
 
         Raises:
             DataError: if the run did not end well, has no such arm, or a file is missing.
+            SettingsError: if it has too many devices.
         """
         run = RunFolder(folder.resolve())
         record = run.record()
@@ -74,8 +78,14 @@ class Target:
 
         Raises:
             DataError: if the arm did not end.
+            SettingsError: if it has too many devices.
         """
         devices, cloud = DeviceJob.read(folder), ServerJob.read(folder)
+        if cloud.num_devices > LARGEST_POPULATION:
+            raise SettingsError(
+                f"the run has {cloud.num_devices:,} devices, an attack looks at each of them and "
+                f"takes {LARGEST_POPULATION:,} at most: attack a run of a smaller population"
+            )
         if run is not None:
             here = {"world": run.world, "phones": run.phones, "taste": folder / "taste.npy"}
             devices = devices.model_copy(update=here)

@@ -28,6 +28,7 @@ VERBS = [
     ["deploy"],
     ["compare"],
     ["report"],
+    ["audit"],
     ["doctor"],
 ]
 
