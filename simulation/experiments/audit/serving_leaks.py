@@ -1,18 +1,19 @@
 """What serving a recommendation leaks, by where it is computed.
 
     server side        the history goes up, a list of items comes down
-    candidates down    a phone says which of k cohorts it is nearest to; M candidates come down, with
-                       what is needed to rank them; the phone ranks
+    candidates down    a phone says which of k cohorts it is nearest to; M candidates come down,
+                       with what is needed to rank them; the phone ranks
     on device          nothing goes up; the model comes down whenever there is a new one
 
 Cohorts are k means of user states, found by a server on the users who opted in (it has their
 histories already); every phone finds its own nearest mean. A cohort's candidates are the items that
 the model scores highest for its mean.
 
-Information that goes up is counted in bits for a user: of a history -log2 of each item's popularity,
-added up, which is its length in the best code that knows nothing else; of a cohort the entropy of
-cohorts over users, at most log2 k. It is given away once, and again only when it changes. Bytes are
-those of the content: item numbers of 4 bytes, float32 vectors; no headers, no encryption.
+Information that goes up is counted in bits for a user: of a history -log2 of each item's
+popularity, added up, which is its length in the best code that knows nothing else; of a cohort the
+entropy of cohorts over users, at most log2 k. It is given away once, and again only when it
+changes. Bytes are those of the content: item numbers of 4 bytes, float32 vectors; no headers, no
+encryption.
 
 Quality is nDCG@10 of the same model: on the server and on the device it is equal, with candidates
 it is what is left when the held-out item must be among M.
