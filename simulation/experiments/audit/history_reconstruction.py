@@ -27,12 +27,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from clients.privacy.local_noise import noise_of_devices
 from models.errors import SettingsError
 from models.parameters import Layout
 from models.progress import Progress, silent
 from models.seeds import generator
 from simulation.experiments.audit.findings import Findings, Row, recall_at, with_interval
-from simulation.experiments.audit.protections import clipped, gaussian, masked
+from simulation.experiments.audit.protections import clipped, masked
 from simulation.experiments.audit.target import (
     Target,
     all_events,
@@ -72,10 +73,19 @@ def by_direction(table: Table) -> NDArray[np.float64]:
     return np.where(moved, sign * leading, -np.inf)
 
 
-READERS: dict[str, Callable[[Table], NDArray[np.float64]]] = {
+Reader = Callable[[Table], NDArray[np.float64]]
+
+READERS: dict[str, Reader] = {
     "bias": by_bias,
     "direction": by_direction,
 }
+
+
+def table_of(layout: Layout, update: NDArray[np.floating]) -> Table:
+    """The item table in an update (P,): residuals, and biases in the last column."""
+    named = layout.unflatten(torch.from_numpy(np.array(update, dtype=np.float64)))
+    columns = [named["id_residual"], named["item_bias"].unsqueeze(1)]
+    return np.asarray(torch.cat(columns, dim=1).numpy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,81 +93,67 @@ class Victims:
     """Phones under attack.
 
     Attributes:
-        tables: (D, N, dim + 1) what each would send of the item table, not clipped.
-        clipped: the same, each phone's whole update clipped.
+        device_ids: (D,) ascending.
+        plain: (D, P) what each would send, not clipped.
+        clipped: (D, P) the same, each as short as the clip norm wants.
         items: of each, the items that it trained on.
+        layout: of the P numbers.
         clip_norm: of the run.
         seed: of the run.
     """
 
-    tables: NDArray[np.float32]
+    device_ids: NDArray[np.int64]
+    plain: NDArray[np.float32]
     clipped: NDArray[np.float32]
     items: list[NDArray[np.int64]]
+    layout: Layout
     clip_norm: float
     seed: int
 
     @classmethod
     def of(cls, target: Target, attack: HistoryAttack, negatives: int) -> "Victims":
-        """Let some devices train for one round and keep what each of them would send.
-
-        Raises:
-            SettingsError: if the run's phones do not send the item table.
-        """
-        layout, dim = target.trained, target.devices.recommender.dim
-        if not {"id_residual", "item_bias"} <= set(layout.names):
-            raise SettingsError(
-                f"federation.training.trained is '{target.cloud.federation.training.trained}': "
-                "phones do not send the item table, so there is nothing to read; take a run with "
-                "'all'"
-            )
+        """Let some devices train for one round and keep what each of them would send."""
         shard, length = target.shard(), target.devices.recommender.max_history
         rows = _drawn(shard.events.lengths(np.arange(shard.num_devices)), attack, target)
         task = target.task(target.initial, 1, num_negatives=negatives)
-        clip_norm, num_items = task.training.clip_norm, shard.manifest.num_items
-        found: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        plain = np.empty((len(rows), target.trained.size), np.float32)
         for block in trained_blocks(target, shard, rows, task):
-            whole = block.updates.each().numpy()
-            short = clipped(whole, clip_norm).astype(np.float32)
-            for row, plain, cut in zip(block.rows, whole, short, strict=True):
-                found[int(row)] = _table(layout, plain), _table(layout, cut)
-        assert found[int(rows[0])][0].shape == (num_items, dim + 1)
+            plain[np.searchsorted(rows, block.rows)] = block.updates.each().numpy()
+        clip_norm = task.training.clip_norm
         return cls(
-            np.stack([found[int(row)][0] for row in rows]),
-            np.stack([found[int(row)][1] for row in rows]),
+            rows,
+            plain,
+            clipped(plain, clip_norm).astype(np.float32),
             [recent_items(shard, int(row), length) for row in rows],
+            target.trained,
             clip_norm,
             target.devices.seed,
         )
 
-    def recalls(
-        self, seen_of: Callable[[int], Table], reader: Callable[[Table], NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        """Recall for each phone, (D,), when the attacker sees `seen_of(phone)`."""
+    def recalls(self, seen_of: Callable[[int], NDArray], reader: Reader) -> NDArray[np.float64]:
+        """Recall for each phone, (D,), when the attacker sees `seen_of(phone)`, (P,)."""
         return np.array(
             [
-                recall_at(reader(seen_of(phone)), items, len(items))
+                recall_at(reader(table_of(self.layout, seen_of(phone))), items, len(items))
                 for phone, items in enumerate(self.items)
             ]
         )
 
-    def noised(self, phone: int, noise: float) -> Table:
-        """A clipped update with noise of `noise` times the clip norm on each number."""
-        table = self.clipped[phone].astype(np.float64)
-        std = noise * self.clip_norm
-        drawn = gaussian(table.size, std, self.seed, "noise on an attacked update", phone)
-        return table + drawn.reshape(table.shape)
+    def noised(self, phone: int, noise: float) -> NDArray[np.float64]:
+        """What the phone sends under the local mechanism, with this noise / clip norm."""
+        std, device = noise * self.clip_norm, self.device_ids[[phone]]
+        return self.clipped[phone] + noise_of_devices(self.seed, 1, device, self.layout.size, std)
 
-    def summed(self, phone: int, size: int) -> Table:
+    def summed(self, phone: int, size: int) -> NDArray[np.float64]:
         """The sum over this phone and others, all clipped."""
         others = np.delete(np.arange(len(self.items)), phone)
         rng = generator(self.seed, "company of an attacked update", phone)
         company = rng.permutation(others)[: size - 1]
         return np.asarray(self.clipped[[phone, *company]].sum(axis=0, dtype=np.float64))
 
-    def masked(self, phone: int) -> Table:
+    def masked(self, phone: int) -> NDArray[np.float64]:
         """What a phone sends under secure aggregation."""
-        shape = self.clipped[phone].shape
-        return masked(self.clipped[phone].size, self.seed, phone).reshape(shape)
+        return masked(self.layout.size, self.seed, phone)
 
 
 def reconstruct_histories(
@@ -204,9 +200,9 @@ def _scenes(
     victims: Victims, attack: HistoryAttack
 ) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
     """What is seen, the reader's name, and the recall for each phone."""
-    seen: dict[str, Callable[[int], Table]] = {
-        "plain update": lambda phone: victims.tables[phone].astype(np.float64),
-        "clipped": lambda phone: victims.clipped[phone].astype(np.float64),
+    seen: dict[str, Callable[[int], NDArray]] = {
+        "plain update": lambda phone: victims.plain[phone],
+        "clipped": lambda phone: victims.clipped[phone],
     }
     for noise in attack.noise:
         seen[f"clipped + noise {noise:g}"] = lambda phone, noise=noise: victims.noised(phone, noise)
@@ -218,13 +214,6 @@ def _scenes(
             yield name, reader, victims.recalls(view, read)
 
 
-def _table(layout: Layout, update: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The item table in an update (P,): residuals, and biases in the last column."""
-    named = layout.unflatten(torch.from_numpy(np.array(update, dtype=np.float32)))
-    columns = [named["id_residual"], named["item_bias"].unsqueeze(1)]
-    return np.asarray(torch.cat(columns, dim=1).numpy())
-
-
 def _drawn(lengths: NDArray[np.int64], attack: HistoryAttack, target: Target) -> NDArray[np.int64]:
     """Devices with something to train on, drawn at random; ascending."""
     able = np.flatnonzero(lengths >= 2)
@@ -233,6 +222,11 @@ def _drawn(lengths: NDArray[np.int64], attack: HistoryAttack, target: Target) ->
 
 
 def _check(attack: HistoryAttack, target: Target) -> None:
+    if not {"id_residual", "item_bias"} <= set(target.trained.names):
+        raise SettingsError(
+            f"federation.training.trained is '{target.cloud.federation.training.trained}': phones "
+            "do not send the item table, so there is nothing to read; take a run with 'all'"
+        )
     largest = max(attack.sums, default=1)
     if largest > min(attack.devices, target.cloud.num_devices):
         raise SettingsError(

@@ -34,7 +34,7 @@ from models.seeds import generator
 from simulation.experiments.audit.findings import Findings, Row, membership_figures
 from simulation.experiments.audit.protections import clipped, gaussian
 from simulation.experiments.audit.scratch_runs import (
-    noisy_rounds,
+    central_noise,
     play,
     poisson_cohorts,
     prepare_scratch,
@@ -53,7 +53,7 @@ class MembershipAttack(BaseModel):
     shadows: int = Field(ge=6, description="shadow models, an even number")
     rounds: int = Field(ge=1, description="of each shadow model")
     chance: float = Field(gt=0, le=1, description="of a member to take part in a round")
-    noise: tuple[float, ...] = Field(description="noise on the sum of a round / clip norm")
+    noise: tuple[float, ...] = Field(description="central noise on the sum of a round / clip norm")
     candidates: int = Field(ge=10, description="devices in the attack on one round")
     trials: int = Field(ge=2, description="rounds that are attacked")
 
@@ -127,16 +127,21 @@ def train_shadows(
     """
     seed, num_devices = target.devices.seed, target.cloud.num_devices
     member = halves(num_devices, attack.shadows, seed)
-    std = noise * target.cloud.federation.training.clip_norm
+    in_a_round = max(1, round(attack.chance * num_devices / 2))
     shard, found = target.shard(), []
     for shadow, inside in enumerate(member):
         progress(f"shadow models, noise {noise:g}", shadow, attack.shadows)
         cohorts = poisson_cohorts(
             np.flatnonzero(inside), attack.chance, attack.rounds, seed, shadow
         )
-        folder = prepare_scratch(target, scratch / f"noise-{noise:g}-{shadow}", cohorts)
-        with noisy_rounds(std, seed, shadow):
-            found.append(device_losses(target, shard, play(folder)))
+        folder = prepare_scratch(
+            target,
+            scratch / f"noise-{noise:g}-{shadow}",
+            cohorts,
+            privacy=central_noise(target, noise),
+            cohort_size=in_a_round,
+        )
+        found.append(device_losses(target, shard, play(folder)))
     progress(f"shadow models, noise {noise:g}", attack.shadows, attack.shadows)
     return np.stack(found), member
 

@@ -27,15 +27,17 @@ from models.errors import SettingsError
 from models.progress import Progress, silent
 from models.seeds import generator
 from simulation.experiments.audit.findings import Findings, Row, area_under_curve
-from simulation.experiments.audit.one_run_bound import epsilon_lower_bound, gaussian_epsilon
+from simulation.experiments.audit.one_run_bound import epsilon_lower_bound
 from simulation.experiments.audit.scratch_runs import (
+    accounted_epsilon,
+    broken_noise,
+    central_noise,
     crafted_devices,
-    noisy_rounds,
     play,
-    poisson_cohorts,
     prepare_scratch,
 )
 from simulation.experiments.audit.target import Target
+from simulation.world.poisson import drawn_devices
 
 FACTOR_ABOVE_CLIP = 10.0
 """How much longer than the clip norm a canary's update is: so that clipping is audited too."""
@@ -117,32 +119,55 @@ class Canaries:
 
 
 def play_canaries(
-    target: Target, canaries: Canaries, attack: CanaryAttack, noise: float, folder: Path
-) -> NDArray[np.float64]:
-    """Run the federation with canaries in it; return their scores (m,).
+    target: Target,
+    canaries: Canaries,
+    attack: CanaryAttack,
+    noise: float,
+    fault: float,
+    folder: Path,
+) -> tuple[NDArray[np.float64], float]:
+    """Run the federation with canaries in it; return their scores (m,) and the accounted epsilon.
 
     Args:
         target: the run.
         canaries: who they are.
         attack: sizes.
-        noise: on the sum of a round, as a share of the clip norm: what is really added.
+        noise: noise multiplier of the run.
+        fault: what the noise is multiplied with behind the ledger's back; 1 is a sound run.
         folder: a new one, for the run.
     """
-    seed, clip_norm = target.devices.seed, target.cloud.federation.training.clip_norm
-    everybody = np.arange(target.cloud.num_devices)
-    cohorts = poisson_cohorts(everybody, attack.chance, attack.rounds, seed)
+    seed, num_devices = target.devices.seed, target.cloud.num_devices
+    wanted = max(1, round(attack.chance * num_devices))
+    cohorts = [
+        drawn_devices(num_devices, wanted / num_devices, seed, round_number)
+        for round_number in range(1, attack.rounds + 1)
+    ]
+    sampling = {
+        "mode": "synchronous",
+        "over_selection": 1.0,
+        "sampling": "poisson" if wanted < num_devices else "available",
+    }
     plain = {"name": "fedavg", "rate": 1.0}  # what moved is then the sum of what was released
-    optimizer = target.cloud.federation.optimizer.model_copy(update=plain)
-    prepare_scratch(target, folder, cohorts, optimizer=optimizer)
+    federation = target.cloud.federation
+    prepare_scratch(
+        target,
+        folder,
+        cohorts,
+        cohort_size=wanted,
+        privacy=central_noise(target, noise, attack.delta),
+        schedule=federation.schedule.model_copy(update=sampling),
+        optimizer=federation.optimizer.model_copy(update=plain),
+    )
+    length = FACTOR_ABOVE_CLIP * federation.training.clip_norm
 
     def craft(device_ids: NDArray[np.int64], round_number: int) -> NDArray[np.float64]:
-        return canaries.sent(device_ids, FACTOR_ABOVE_CLIP * clip_norm)
+        return canaries.sent(device_ids, length)
 
-    with crafted_devices(canaries.device_ids, craft), noisy_rounds(noise * clip_norm, seed):
+    with crafted_devices(canaries.device_ids, craft), broken_noise(fault):
         final = play(folder)
     moved = final.astype(np.float64) - target.initial
     sent = [moved[first:end] for first, end in target.cloud.trained]
-    return canaries.scores(np.concatenate(sent))
+    return canaries.scores(np.concatenate(sent)), accounted_epsilon(folder, attack.delta)
 
 
 def audit_in_one_run(
@@ -161,29 +186,15 @@ def audit_in_one_run(
     """
     canaries = Canaries.draw(target, attack)
     guesses = [max(1, round(share * attack.canaries)) for share in attack.guess_shares]
-    runs = [(0.0, 0.0)] + [(z, z * factor) for z in attack.noise for factor in (1.0, attack.fault)]
+    runs = [(0.0, 1.0)] + [
+        (noise, fault) for noise in attack.noise for fault in (1.0, attack.fault)
+    ]
     rows: list[Row] = []
-    for place, (stated, added) in enumerate(runs):
+    for place, (noise, fault) in enumerate(runs):
         progress("runs with canaries", place, len(runs))
-        scores = play_canaries(target, canaries, attack, added, scratch / f"canaries-{place}")
-        bound = epsilon_lower_bound(
-            scores, canaries.included, attack.delta, guesses, confidence=attack.confidence
-        )
-        upper = gaussian_epsilon(stated / np.sqrt(attack.rounds), attack.delta)
-        inside = canaries.included
-        rows.append(
-            {
-                "run": "no noise" if not stated else "sound" if added == stated else "broken",
-                "noise, accounted": stated,
-                "noise, added": added,
-                "epsilon, accounted": None if np.isinf(upper) else upper,
-                "epsilon, at least": bound.epsilon,
-                "verdict": _verdict(bound.epsilon, upper),
-                "guesses": bound.num_guesses,
-                "correct": bound.num_correct,
-                "AUC": area_under_curve(scores[inside], scores[~inside]),
-            }
-        )
+        folder = scratch / f"canaries-{place}"
+        scores, accounted = play_canaries(target, canaries, attack, noise, fault, folder)
+        rows.append(_row(noise, fault, scores, accounted, canaries, attack, guesses))
     progress("runs with canaries", len(runs), len(runs))
     return Findings(
         "canaries",
@@ -193,13 +204,37 @@ def audit_in_one_run(
             f"{attack.canaries} of {target.cloud.num_devices} devices are canaries, {attack.kind}; "
             f"{attack.rounds} rounds; delta {attack.delta:g}; a device takes part in a round with "
             f"chance {attack.chance:g}.",
-            "The accounted epsilon is that of a device that takes part in every round, without "
-            "amplification by sampling.",
+            "The accounted epsilon is the ledger's: amplified by Poisson sampling where the chance "
+            "is below 1, that of a device in every round otherwise.",
             f"A lower bound of {100 * attack.confidence:g} % confidence catches gross faults; that "
-            "it stays below the accounted epsilon certifies nothing. No canaries prove more than "
-            f"{_most(attack, guesses):.2f}.",
+            "it stays below the accounted epsilon certifies nothing. If every guess were right it "
+            f"would be {_most(attack, guesses):.2f}.",
         ),
     )
+
+
+def _row(
+    noise: float,
+    fault: float,
+    scores: NDArray[np.float64],
+    accounted: float,
+    canaries: Canaries,
+    attack: CanaryAttack,
+    guesses: list[int],
+) -> Row:
+    inside = canaries.included
+    bound = epsilon_lower_bound(scores, inside, attack.delta, guesses, confidence=attack.confidence)
+    return {
+        "run": "no noise" if not noise else "sound" if fault == 1.0 else "broken",
+        "noise, accounted": noise,
+        "noise, added": fault * noise,
+        "epsilon, accounted": None if np.isinf(accounted) else accounted,
+        "epsilon, at least": bound.epsilon,
+        "verdict": _verdict(bound.epsilon, accounted),
+        "guesses": bound.num_guesses,
+        "correct": bound.num_correct,
+        "AUC": area_under_curve(scores[inside], scores[~inside]),
+    }
 
 
 def _most(attack: CanaryAttack, guesses: list[int]) -> float:

@@ -16,12 +16,7 @@ Formal guarantee: for a mechanism that is (epsilon, delta) private the bound is 
 chance of at most 1 - confidence. A bound below the accounted epsilon proves nothing; one above it
 proves a fault.
 
-`gaussian_epsilon` is the exact epsilon of the Gaussian mechanism [2]: an upper bound for devices
-that take part in every round.
-
 [1] T. Steinke, M. Nasr, M. Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023.
-[2] B. Balle, Y.-X. Wang, "Improving the Gaussian Mechanism for Differential Privacy", ICML 2018,
-    theorem 8.
 """
 
 from collections.abc import Sequence
@@ -32,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
-from scipy.stats import binom, norm
+from scipy.stats import binom
 
 from models.errors import SettingsError
 
@@ -148,33 +143,6 @@ def epsilon_lower_bound(
         if found > best.epsilon:
             best = OneRunBound(found, count, correct)
     return best
-
-
-def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
-    """Epsilon of the Gaussian mechanism [2].
-
-    Args:
-        noise_multiplier: noise / sensitivity; of T rounds together z / sqrt(T). 0 gives infinity.
-        delta: in (0, 1).
-
-    >>> round(gaussian_epsilon(1.0, 1e-5), 2)
-    4.38
-    """
-    if noise_multiplier == 0.0:
-        return float("inf")
-    half = 0.5 / noise_multiplier
-
-    def excess(epsilon: float) -> float:
-        apart = epsilon * noise_multiplier
-        second = np.exp(epsilon + norm.logcdf(-half - apart))
-        return float(norm.cdf(half - apart) - second - delta)
-
-    if excess(0.0) <= 0.0:
-        return 0.0
-    high = 1.0
-    while excess(high) > 0.0:
-        high *= 2.0
-    return float(brentq(excess, 0.0, high, xtol=TOLERANCE))
 
 
 def _promise(count: int, correct: int) -> float:

@@ -1,15 +1,16 @@
 """What stands between an update and its attacker: clipping, noise, company, masks.
 
-The noise of the attacks is drawn in one place, `gaussian`. A masked input is an element of a finite
-ring plus a mask that is uniform in it, so it is uniform whatever the update was; that is all an
-attacker sees of one phone under secure aggregation, and `masked` draws it.
+Runs of an attacker's own take the product's noise; where a single vector or round is attacked at
+several levels, noise comes from here, `gaussian`. A masked input is an element of a finite ring plus
+a mask that is uniform in it, so it is uniform whatever the update was; that is all an attacker sees
+of one phone under secure aggregation, and `masked` draws it.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clients.privacy import clip_factors
+from clients.privacy.clipping import clip_factors
 from models.seeds import generator
 
 RING_BITS = 32

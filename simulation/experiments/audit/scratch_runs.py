@@ -3,12 +3,12 @@
     target (start, settings) + cohorts --prepare_scratch--> a folder like that of an arm --play-->
     final parameters
 
-Everything but the cohorts is the product's: nodes, local training, clipping, sums, the server's
-step. Two things may be put into it for the length of a run, in this process:
+Everything but the cohorts is the product's: nodes, local training, clipping, sums, noise, the
+server's step, the ledger. Two things may be put into it for the length of a run, in this process:
 
     crafted_devices   some devices send what the attacker says, in place of what they learnt; it
                       goes through clipping and sums like any other update
-    noisy_rounds      Gaussian noise on the sum of every round
+    broken_noise      the cloud adds less noise than the ledger accounts for
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,20 +23,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import clients.recommender_training
-import server.strategy
 from clients.job import DEVICE_JOB_FILE
 from clients.local_training import LocalUpdates
 from clients.personal import PersonalStore
-from clients.protocol.messages import TrainReply
 from clients.recommender_training import TrainedDevices
 from models.files import write_text
 from models.seeds import generator
 from server.cohorts import CohortPlan, Outcome
 from server.history import History
-from server.settings import SERVER_JOB_FILE
-from server.strategy import TrainedRound
+from server.privacy.accounts import ledger_of
+from server.privacy.mechanism import Mechanism
+from server.privacy.settings import PrivacySettings
+from server.settings import SERVER_JOB_FILE, ServerJob
 from simulation.engines.inline import run_inline
-from simulation.experiments.audit.protections import gaussian
 from simulation.experiments.audit.target import Target
 
 EVALUATED = 8
@@ -92,10 +91,12 @@ def prepare_scratch(
         target: whose devices, start and settings.
         folder: a new one.
         cohorts: device ids of each round, ascending.
-        changes: of the federation's settings.
+        changes: of the federation's settings. Unless they say otherwise nothing is promised, and
+            no amplification is claimed.
     """
     folder.mkdir(parents=True)
     settings = target.task(target.initial, 1).training
+    plain = {"mode": "synchronous", "sampling": "available", "over_selection": 1.0}
     here = {
         "rounds": len(cohorts),
         "num_nodes": 1,
@@ -103,7 +104,8 @@ def prepare_scratch(
         "evaluate_devices": min(EVALUATED, target.cloud.num_devices),
         "patience": 1000,
         "training": settings,
-        "schedule": target.cloud.federation.schedule.model_copy(update={"mode": "synchronous"}),
+        "privacy": central_noise(target, 0.0),
+        "schedule": target.cloud.federation.schedule.model_copy(update=plain),
     }
     federation = target.cloud.federation.model_copy(update=here | changes)
     plan_of(cohorts).write(folder / "cohorts.npz")
@@ -130,25 +132,45 @@ def play(folder: Path) -> NDArray[np.float32]:
     return History(folder).read_final()
 
 
-@contextmanager
-def noisy_rounds(std: float, seed: int, *address: int) -> Iterator[None]:
-    """Let the cloud add Gaussian noise to the sum of every round.
+def central_noise(target: Target, noise_multiplier: float, delta: float = 0.0) -> PrivacySettings:
+    """The run's privacy settings, with this central noise and a fixed clip norm.
 
     Args:
-        std: on each number of the sum; 0: none.
-        seed: the run's seed.
-        address: of the noise, before the round number.
+        target: the run.
+        noise_multiplier: on the sum / clip norm; 0 promises nothing.
+        delta: of the promise; 0 is the product's own.
     """
-    before = server.strategy.train_round
+    changes = {
+        "mechanism": "central" if noise_multiplier else "none",
+        "noise_multiplier": noise_multiplier,
+        "delta": delta,
+        "target_epsilon": 0.0,
+        "budget_epsilon": 0.0,
+        "target_quantile": 0.0,
+        "evaluation_noise_multiplier": 0.0,
+        "scaled_population": 0,
+    }
+    return target.cloud.federation.privacy.model_copy(update=changes)
 
-    def with_noise(*args: Any) -> TrainedRound:
-        trained = before(*args)
-        job, round_number = args[1], args[4]
-        noise = gaussian(job.num_trained, std, seed, "noise of a round", *address, round_number)
-        drawn = replace(TrainReply.nothing(job.num_trained), update_sum=noise)
-        return replace(trained, replies=[*trained.replies, drawn], weights=[*trained.weights, 1.0])
 
-    with _in_place_of(server.strategy, "train_round", with_noise):
+def accounted_epsilon(folder: Path, delta: float) -> float:
+    """Epsilon of a scratch run by the product's own ledger; infinity where nothing is promised."""
+    job = ServerJob.read(folder)
+    if not job.federation.privacy.is_private:
+        return float("inf")
+    ledger = ledger_of(job.federation, job.num_devices, CohortPlan.read(job.plan))
+    return ledger.spending(ledger.rounds).epsilon(delta)
+
+
+@contextmanager
+def broken_noise(factor: float) -> Iterator[None]:
+    """Let the cloud add noise that is smaller than its settings say; 1 leaves it whole."""
+    before = Mechanism.noise_std
+
+    def smaller(mechanism: Mechanism, clip_norm: float) -> float:
+        return factor * before(mechanism, clip_norm)
+
+    with _in_place_of(Mechanism, "noise_std", smaller):
         yield
 
 
@@ -192,11 +214,11 @@ def _replaced(updates: LocalUpdates, mine: NDArray[np.bool_], sent: Tensor) -> L
 
 
 @contextmanager
-def _in_place_of(module: object, name: str, stand_in: object) -> Iterator[None]:
-    """Put something in the place of a module's function for a while."""
-    before = getattr(module, name)
-    setattr(module, name, stand_in)
+def _in_place_of(owner: object, name: str, stand_in: object) -> Iterator[None]:
+    """Put something in the place of a function of a module or class for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, stand_in)
     try:
         yield
     finally:
-        setattr(module, name, before)
+        setattr(owner, name, before)
