@@ -1,9 +1,9 @@
 """What stands between an update and its attacker: clipping, noise, company, masks.
 
 Runs of an attacker's own take the product's noise; where a single vector or round is attacked at
-several levels, noise comes from here, `gaussian`. A masked input is an element of a finite ring plus
-a mask that is uniform in it, so it is uniform whatever the update was; that is all an attacker sees
-of one phone under secure aggregation, and `masked` draws it.
+several levels, noise comes from here, `gaussian`. A masked input is an element of a finite ring
+plus a mask that is uniform in it, so it is uniform whatever the update was; that is all an attacker
+sees of one phone under secure aggregation, and `masked` draws it.
 """
 
 import numpy as np
