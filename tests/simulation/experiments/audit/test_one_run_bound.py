@@ -46,29 +46,58 @@ def test_the_chance_is_that_of_the_theorem(m, shares, epsilon, delta):
     assert p_value(m, guesses, correct, epsilon, delta) == pytest.approx(slow, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("shift", "published"), [(0, 0.0), (1, 1.13346), (2, 2.311945), (4, 4.395568)]
-)
+def guesses_on_the_hull(inside: np.ndarray, outside: np.ndarray) -> list[int]:
+    """Numbers of guesses at the corners of the concave hull of the ROC curve.
+
+    jax-privacy tries these and shares the confidence among as many; it finds them by looking at the
+    scores, which `epsilon_lower_bound` asks its callers not to do.
+    """
+    thresholds = np.append(np.union1d(inside, outside), np.inf)
+    points = [(int((inside < t).sum()), int((outside < t).sum())) for t in thresholds]
+    hull: list[tuple[int, int]] = []
+    for x, y in points:
+        while len(hull) > 1:
+            (x0, y0), (x1, y1) = hull[-2:]
+            if (y1 - y0) * (x - x1) > (x1 - x0) * (y - y1):
+                break
+            hull.pop()
+        hull.append((x, y))
+    return [len(inside) + len(outside) - missed - refused for missed, refused in hull]
+
+
+@pytest.mark.parametrize(("shift", "published"), [(1, 1.13346), (2, 2.311945), (4, 4.395568)])
 def test_bounds_are_those_of_jax_privacy(shift: float, published: float):
-    """The values of its test: 10,000 a side, all thresholds, delta 1e-6, confidence 95 %."""
+    """The values of its test: 10,000 a side, delta 1e-6, confidence 95 %."""
     inside, outside = spread_evenly(shift, EVEN_SPACES), spread_evenly(0, EVEN_SPACES)
     included = np.repeat([True, False], EVEN_SPACES)
-    every = range(2 * EVEN_SPACES + 1)
-    scores = np.concatenate([inside, outside])
-    if shift == 0:  # ties: an order that favours nobody
-        order = np.arange(2 * EVEN_SPACES).reshape(2, -1).T.ravel()
-        scores, included = scores[order], included[order]
-    found = epsilon_lower_bound(scores, included, 1e-6, every, sides="in")
-    assert found.epsilon == pytest.approx(published, rel=1e-4, abs=1e-6)
+    scores, guesses = np.concatenate([inside, outside]), guesses_on_the_hull(inside, outside)
+    found = epsilon_lower_bound(scores, included, 1e-6, guesses, sides="in")
+    assert found.epsilon == pytest.approx(published, rel=1e-5)
 
 
-@pytest.mark.parametrize(("noise", "published"), [(1.0, 1.30), (0.5065, 2.49)])
-def test_an_ideal_gaussian_run_gives_the_figures_of_the_design(noise: float, published: float):
-    """1000 canaries, delta 1e-5, epsilon 4.38 and 10: `privacy.md`, measured with jax-privacy."""
-    scores = np.concatenate([spread_evenly(1 / noise, 500), spread_evenly(0, 500)])
-    included = np.repeat([True, False], 500)
-    found = epsilon_lower_bound(scores, included, 1e-5, range(1001), sides="in")
-    assert found.epsilon == pytest.approx(published, abs=0.25)
+@pytest.mark.parametrize(("noise", "measured"), [(1.0, 1.30), (0.5065, 2.49)])
+def test_ideal_gaussian_runs_are_bounded_as_jax_privacy_bounds_one(noise: float, measured: float):
+    """1000 canaries, delta 1e-5; the mechanism's epsilon is 4.38 and 10. Runs differ by 0.2 to 0.3.
+
+    Settling few numbers of guesses beforehand, on both sides, proves more than trying a hull.
+    """
+    hull, settled = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        inside, outside = rng.normal(1 / noise, 1, 500), rng.normal(0, 1, 500)
+        included, scores = np.repeat([True, False], 500), np.concatenate([inside, outside])
+        tried = guesses_on_the_hull(inside, outside)
+        hull.append(epsilon_lower_bound(scores, included, 1e-5, tried, sides="in").epsilon)
+        settled.append(epsilon_lower_bound(scores, included, 1e-5, (50, 200, 500, 1000)).epsilon)
+    assert np.mean(hull) == pytest.approx(measured, abs=0.25)
+    assert np.mean(settled) > np.mean(hull)
+    assert max(settled) < (4.38 if noise == 1.0 else 10.0)
+
+
+def test_nothing_is_proved_where_there_is_nothing():
+    scores = spread_evenly(0, 1000)
+    included = np.arange(1000) % 2 == 0
+    assert epsilon_lower_bound(scores, included, 1e-5, (20, 100, 500)).epsilon == 0.0
 
 
 def test_a_private_mechanism_is_hardly_ever_accused():

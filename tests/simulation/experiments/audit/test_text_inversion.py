@@ -1,4 +1,4 @@
-"""Vectors give their texts away, and states their histories; noise as long as a vector hides them."""
+"""Vectors give their texts away, and states their histories; long noise hides both."""
 
 import numpy as np
 import pytest
