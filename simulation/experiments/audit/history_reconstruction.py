@@ -21,6 +21,7 @@ This is label leakage of the softmax [1] in a recommender.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -142,7 +143,8 @@ class Victims:
     def noised(self, phone: int, noise: float) -> NDArray[np.float64]:
         """What the phone sends under the local mechanism, with this noise / clip norm."""
         std, device = noise * self.clip_norm, self.device_ids[[phone]]
-        return self.clipped[phone] + noise_of_devices(self.seed, 1, device, self.layout.size, std)
+        added = noise_of_devices(self.seed, 1, device, self.layout.size, std)
+        return np.asarray(self.clipped[phone] + added)
 
     def summed(self, phone: int, size: int) -> NDArray[np.float64]:
         """The sum over this phone and others, all clipped."""
@@ -205,9 +207,9 @@ def _scenes(
         "clipped": lambda phone: victims.clipped[phone],
     }
     for noise in attack.noise:
-        seen[f"clipped + noise {noise:g}"] = lambda phone, noise=noise: victims.noised(phone, noise)
+        seen[f"clipped + noise {noise:g}"] = partial(victims.noised, noise=noise)
     for size in attack.sums:
-        seen[f"sum of {size}"] = lambda phone, size=size: victims.summed(phone, size)
+        seen[f"sum of {size}"] = partial(victims.summed, size=size)
     seen["masked input"] = victims.masked
     for name, view in seen.items():
         for reader, read in READERS.items():

@@ -127,7 +127,8 @@ def bits_of_histories(histories: Histories, num_items: int) -> NDArray[np.float6
     bits = -np.log2(np.maximum(counts, 1) / counts.sum())
     users = np.repeat(np.arange(histories.num_users), histories.lengths())
     weights = bits[np.asarray(histories.items, dtype=np.int64)]
-    return np.bincount(users, weights=weights, minlength=histories.num_users)
+    found = np.bincount(users, weights=weights, minlength=histories.num_users)
+    return np.asarray(found, np.float64)
 
 
 def entropy_bits(labels: NDArray[np.integer]) -> float:
