@@ -34,7 +34,7 @@ from models.parameters import Layout
 from models.progress import Progress, silent
 from models.seeds import generator
 from simulation.experiments.audit.findings import Findings, Row, recall_at, with_interval
-from simulation.experiments.audit.protections import clipped, masked
+from simulation.experiments.audit.protections import clipped, gaussian, masked
 from simulation.experiments.audit.target import (
     Target,
     all_events,
@@ -146,12 +146,16 @@ class Victims:
         added = noise_of_devices(self.seed, 1, device, self.layout.size, std)
         return np.asarray(self.clipped[phone] + added)
 
-    def summed(self, phone: int, size: int) -> NDArray[np.float64]:
-        """The sum over this phone and others, all clipped."""
+    def summed(self, phone: int, size: int, noise: float = 0.0) -> NDArray[np.float64]:
+        """The sum over this phone and others, all clipped, with central noise / clip norm."""
         others = np.delete(np.arange(len(self.items)), phone)
         rng = generator(self.seed, "company of an attacked update", phone)
         company = rng.permutation(others)[: size - 1]
-        return np.asarray(self.clipped[[phone, *company]].sum(axis=0, dtype=np.float64))
+        total = self.clipped[[phone, *company]].sum(axis=0, dtype=np.float64)
+        std = noise * self.clip_norm
+        return np.asarray(
+            total + gaussian(self.layout.size, std, self.seed, "noise on an attacked sum", phone)
+        )
 
     def masked(self, phone: int) -> NDArray[np.float64]:
         """What a phone sends under secure aggregation."""
@@ -210,6 +214,10 @@ def _scenes(
         seen[f"clipped + noise {noise:g}"] = partial(victims.noised, noise=noise)
     for size in attack.sums:
         seen[f"sum of {size}"] = partial(victims.summed, size=size)
+    if attack.sums and attack.noise:
+        most, loudest = max(attack.sums), max(attack.noise)
+        released = partial(victims.summed, size=most, noise=loudest)
+        seen[f"sum of {most} + central noise {loudest:g}"] = released
     seen["masked input"] = victims.masked
     for name, view in seen.items():
         for reader, read in READERS.items():

@@ -34,7 +34,7 @@ from models.seeds import generator
 from simulation.experiments.audit.findings import Findings, Row, membership_figures
 from simulation.experiments.audit.protections import clipped, gaussian
 from simulation.experiments.audit.scratch_runs import (
-    central_noise,
+    noise_settings,
     play,
     poisson_cohorts,
     prepare_scratch,
@@ -138,7 +138,7 @@ def train_shadows(
             target,
             scratch / f"noise-{noise:g}-{shadow}",
             cohorts,
-            privacy=central_noise(target, noise),
+            privacy=noise_settings(target, "central", noise),
             cohort_size=in_a_round,
         )
         found.append(device_losses(target, shard, play(folder)))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def prepare_scratch(
         "evaluate_devices": min(EVALUATED, target.cloud.num_devices),
         "patience": 1000,
         "training": settings,
-        "privacy": central_noise(target, 0.0),
+        "privacy": noise_settings(target, "central", 0.0),
         "schedule": target.cloud.federation.schedule.model_copy(update=plain),
     }
     federation = target.cloud.federation.model_copy(update=here | changes)
@@ -132,16 +132,22 @@ def play(folder: Path) -> NDArray[np.float32]:
     return History(folder).read_final()
 
 
-def central_noise(target: Target, noise_multiplier: float, delta: float = 0.0) -> PrivacySettings:
-    """The run's privacy settings, with this central noise and a fixed clip norm.
+def noise_settings(
+    target: Target,
+    mechanism: Literal["central", "local"],
+    noise_multiplier: float,
+    delta: float = 0.0,
+) -> PrivacySettings:
+    """The run's privacy settings with this noise, a fixed clip norm, and nothing solved for.
 
     Args:
         target: the run.
-        noise_multiplier: on the sum / clip norm; 0 promises nothing.
+        mechanism: who adds noise.
+        noise_multiplier: noise / clip norm; 0 promises nothing.
         delta: of the promise; 0 is the product's own.
     """
     changes = {
-        "mechanism": "central" if noise_multiplier else "none",
+        "mechanism": mechanism if noise_multiplier else "none",
         "noise_multiplier": noise_multiplier,
         "delta": delta,
         "target_epsilon": 0.0,

@@ -26,13 +26,14 @@ from models.progress import Progress, silent
 from models.seeds import generator
 from models.threads import fixed_threads
 from simulation.data.labelled_texts import load_labelled
+from simulation.experiments.audit.canaries import CanaryAttack
 from simulation.experiments.audit.findings import Findings
 from simulation.experiments.audit.history_reconstruction import (
     HistoryAttack,
     reconstruct_histories,
 )
 from simulation.experiments.audit.membership import MembershipAttack, infer_membership
-from simulation.experiments.audit.one_run_audit import CanaryAttack, audit_in_one_run
+from simulation.experiments.audit.one_run_audit import audit_in_one_run
 from simulation.experiments.audit.poisoning import PoisonAttack, poison
 from simulation.experiments.audit.serving_leaks import ServingComparison, compare_serving
 from simulation.experiments.audit.target import Target, all_events

@@ -35,7 +35,7 @@ def test_a_plain_update_gives_the_history_away_and_protected_ones_do_not(target:
         # The oldest event is no target, so nothing lifts its bias: 6 of 7 can be read.
         for seen in ("plain update", "clipped"):
             assert recall_of(rows, loss, seen, "bias") > 0.8, (loss, seen)
-        for seen in ("clipped + noise 1", "masked input"):
+        for seen in ("clipped + noise 1", "sum of 10 + central noise 1", "masked input"):
             for reader in ("bias", "direction"):
                 assert abs(recall_of(rows, loss, seen, reader) - chance) < 0.1, (loss, seen)
         alone = recall_of(rows, loss, "plain update", "bias")

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from models.errors import SettingsError
-from simulation.experiments.audit.one_run_audit import (
+from simulation.experiments.audit.canaries import (
     Canaries,
     CanaryAttack,
-    audit_in_one_run,
     play_canaries,
+    play_local_canaries,
 )
+from simulation.experiments.audit.one_run_audit import audit_in_one_run
 from simulation.experiments.audit.target import Target
 from tests.tiny_world import NUM_DEVICES
 
@@ -19,6 +20,7 @@ ATTACK = CanaryAttack(
     rounds=1,
     chance=1.0,
     noise=(8.0,),
+    local_noise=(16.0,),
     fault=0.02,
     delta=1e-5,
     confidence=0.95,
@@ -27,12 +29,30 @@ ATTACK = CanaryAttack(
 
 
 def test_a_run_with_a_fiftieth_of_its_noise_is_caught_and_a_sound_one_is_not(target, scratch):
-    none, sound, broken = audit_in_one_run(target, ATTACK, scratch).rows
+    rows = audit_in_one_run(target, ATTACK, scratch).rows
+    assert [row["mechanism"] for row in rows] == ["none", *["central"] * 2, *["local"] * 2]
+    none = rows[0]
     assert none["epsilon, accounted"] is None and none["AUC"] == 1.0
     assert none["verdict"] == "no claim" and none["epsilon, at least"] > 1.5
-    assert sound["epsilon, accounted"] == broken["epsilon, accounted"] < 0.6
-    assert sound["verdict"] == "nothing proved"
-    assert broken["verdict"] == "caught" and broken["epsilon, at least"] > 1.0
+    for sound, broken in (rows[1:3], rows[3:5]):
+        assert sound["epsilon, accounted"] == broken["epsilon, accounted"] < 0.6
+        assert sound["verdict"] == "nothing proved"
+        assert broken["verdict"] == "caught" and broken["epsilon, at least"] > 1.0
+
+
+def test_a_local_message_has_the_clip_norm_along_or_against_its_direction(target, scratch):
+    """And the run's own personal parameters stay as they are."""
+    attack, before = ATTACK.model_copy(update={"rounds": 2}), np.load(target.devices.taste)
+    canaries = Canaries.draw(target, attack)
+    scores, _ = play_local_canaries(target, canaries, attack, 0.0, 1.0, scratch / "quiet")
+    length = 2 * target.cloud.federation.training.clip_norm
+    expected = np.where(canaries.included, length, -length)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4)
+    loud, epsilon = play_local_canaries(target, canaries, attack, 3.0, 1.0, scratch / "loud")
+    assert np.std(loud - expected) == pytest.approx(3.0 * length / np.sqrt(2), rel=0.4)
+    assert epsilon > 0
+    np.testing.assert_array_equal(np.load(target.devices.taste), before)
+    assert not list(target.devices.taste.parent.glob("taste.rounds/*"))
 
 
 @pytest.mark.parametrize("kind", ["dirac", "random"])

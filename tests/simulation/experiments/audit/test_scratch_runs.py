@@ -11,8 +11,8 @@ from server.privacy.mechanism import Mechanism
 from simulation.experiments.audit.scratch_runs import (
     accounted_epsilon,
     broken_noise,
-    central_noise,
     crafted_devices,
+    noise_settings,
     plan_of,
     play,
     poisson_cohorts,
@@ -66,7 +66,7 @@ def test_noise_is_the_products_own_and_can_be_broken(target: Target, scratch):
             [ALL],
             optimizer=optimizer,
             cohort_size=NUM_DEVICES,
-            privacy=central_noise(target, noise),
+            privacy=noise_settings(target, "central", noise),
         )
         with broken_noise(factor):
             return play(prepared).astype(np.float64)
