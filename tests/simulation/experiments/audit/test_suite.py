@@ -56,7 +56,14 @@ def test_wrong_sizes_are_refused(tmp_path: Path):
 def test_the_verb_attacks_a_run_and_writes_what_it_found(finished: Path, capsys):
     names = [word for name in NO_TEXTS for word in ("--attack", name)]
     out = str(finished / "found")
-    smaller = ["--set", "membership.candidates=10", "--set", "history.devices=12"]
+    sizes = (
+        "membership.candidates=10",
+        "membership.rounds=1",
+        "history.devices=12",
+        'poison.combinations=["mean", "median"]',
+        "poison.rounds=1",
+    )
+    smaller = [word for size in sizes for word in ("--set", size)]
     arguments = ["audit", str(finished), *names, "--quick", *smaller, "--out", out, "--json"]
     assert run(arguments) == 0
     said = json.loads(capsys.readouterr().out)
