@@ -13,13 +13,18 @@ the product does), the trimmed mean, the median, Krum or Multi-Krum. The last fo
 updates, which a cloud that gets sums never sees; here the simulator shows them. Clipping is done by
 who adds up, not by the liar.
 
+An adaptive optimizer (FedAdam) takes each coordinate by about its own size: it shortens a long lie
+and lengthens a short one. So the same is tried under plain averaging.
+
 Figures: exposure, the share of users who get the promoted item among their first ten (those who
 have not chosen it), and nDCG@10 on the held-out items. Devices that lie are users too.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -71,6 +76,10 @@ class PoisonAttack(BaseModel):
         ge=0, le=1, description="the promoted item's place among all by popularity; 0: the least"
     )
     combinations: tuple[str, ...] = Field(description="mean, clipped mean, trimmed mean, ...")
+    lies: tuple[str, ...] = Field(description="sign flip, scaled, promotion; nobody lies too")
+    steps: tuple[Literal["run", "fedavg"], ...] = Field(
+        description="the server's: the run's own optimizer, or plain averaging at rate 1"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,7 @@ def defences(attack: PoisonAttack) -> list[Defence]:
             clips=True,
         ),
     }
-    unknown = sorted(set(attack.combinations) - set(known))
-    if unknown:
-        raise SettingsError(
-            f"poison.combinations has {', '.join(unknown)}: choose among {', '.join(known)}"
-        )
-    return [known[name] for name in attack.combinations]
+    return list(_chosen("combinations", attack.combinations, known).values())
 
 
 Lie = Callable[[NDArray[np.float64], Vector], NDArray[np.float64]]
@@ -128,18 +132,22 @@ def lies(target: Target, attack: PoisonAttack, item: int) -> dict[str, Lie]:
         target: the run.
         attack: sizes.
         item: that is promoted.
+
+    Raises:
+        SettingsError: if a name is unknown.
     """
     length = attack.boost * target.cloud.federation.training.clip_norm
 
     def promoted(honest: NDArray[np.float64], parameters: Vector) -> NDArray[np.float64]:
         return np.tile(length * promotion(target, parameters, item), (len(honest), 1))
 
-    return {
+    known: dict[str, Lie] = {
         HONEST: lambda honest, _: honest,
         SIGN_FLIP: lambda honest, _: -attack.boost * honest,
         SCALED: lambda honest, _: attack.boost * honest,
         PROMOTION: promoted,
     }
+    return _chosen("lies", attack.lies, known)
 
 
 def promotion(target: Target, parameters: Vector, item: int) -> NDArray[np.float64]:
@@ -250,22 +258,23 @@ def poison(target: Target, attack: PoisonAttack, progress: Progress = silent) ->
             is larger than the population or too small for Krum, or the run is one of FedDyn.
     """
     _check(target, attack)
-    item = promoted_item(target, attack)
-    all_lies, ways, rows = lies(target, attack, item), defences(attack), list[Row]()
-    total = len(all_lies) * len(ways)
-    for defence in ways:
-        for name, lie in all_lies.items():
-            progress("runs with liars", len(rows), total)
-            harm = Harm.of(target, *play_with_liars(target, attack, lie, defence), item)
-            rows.append(
-                {
-                    "combination": defence.name,
-                    "lie": name,
-                    **with_interval("exposure", harm.exposed, target.devices.seed),
-                    **with_interval("nDCG@10", harm.ndcg, target.devices.seed),
-                }
-            )
-    progress("runs with liars", total, total)
+    item, seed = promoted_item(target, attack), target.devices.seed
+    tried = list(product(attack.steps, defences(attack), lies(target, attack, item).items()))
+    rows: list[Row] = []
+    for step, defence, (name, lie) in tried:
+        progress("runs with liars", len(rows), len(tried))
+        attacked = target if step == "run" else with_plain_averaging(target)
+        harm = Harm.of(attacked, *play_with_liars(attacked, attack, lie, defence), item)
+        rows.append(
+            {
+                "server's step": attacked.cloud.federation.optimizer.name,
+                "combination": defence.name,
+                "lie": name,
+                **with_interval("exposure", harm.exposed, seed),
+                **with_interval("nDCG@10", harm.ndcg, seed),
+            }
+        )
+    progress("runs with liars", len(tried), len(tried))
     return Findings(
         "poison",
         "What can lying devices do to everybody's recommendations?",
@@ -282,11 +291,32 @@ def poison(target: Target, attack: PoisonAttack, progress: Progress = silent) ->
     )
 
 
+def with_plain_averaging(target: Target) -> Target:
+    """The same run under FedAvg: an adaptive optimizer bounds a step, however long an update is."""
+    plain = {"name": "fedavg", "rate": 1.0}
+    optimizer = target.cloud.federation.optimizer.model_copy(update=plain)
+    federation = target.cloud.federation.model_copy(update={"optimizer": optimizer})
+    return replace(target, cloud=target.cloud.model_copy(update={"federation": federation}))
+
+
 def promoted_item(target: Target, attack: PoisonAttack) -> int:
     """The item that liars push: at the wanted place by popularity."""
     shard = target.shard()
     order = np.argsort(popularity(all_events(shard), shard.manifest.num_items), kind="stable")
     return int(order[round(attack.unpopular * (len(order) - 1))])
+
+
+Value = TypeVar("Value")
+
+
+def _chosen(what: str, names: Sequence[str], known: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of the known ones that the settings name."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise SettingsError(
+            f"poison.{what} has {', '.join(unknown)}: choose among {', '.join(known)}"
+        )
+    return {name: known[name] for name in names}
 
 
 def _num_liars(attack: PoisonAttack) -> int:
