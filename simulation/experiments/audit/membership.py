@@ -30,7 +30,7 @@ from clients.shard import DeviceShard
 from models.errors import SettingsError
 from models.progress import Progress, silent
 from models.recommender import losses, share
-from models.seeds import generator
+from models.seeds import generator, integer_seed
 from simulation.experiments.audit.findings import Findings, Row, membership_figures
 from simulation.experiments.audit.protections import clipped, gaussian
 from simulation.experiments.audit.scratch_runs import (
@@ -138,6 +138,7 @@ def train_shadows(
             target,
             scratch / f"noise-{noise:g}-{shadow}",
             cohorts,
+            seed=integer_seed(seed, "a shadow's cloud", shadow),  # its noise is its own
             privacy=noise_settings(target, "central", noise),
             cohort_size=in_a_round,
         )

@@ -83,7 +83,12 @@ def poisson_cohorts(
 
 
 def prepare_scratch(
-    target: Target, folder: Path, cohorts: Sequence[NDArray[np.int64]], **changes: Any
+    target: Target,
+    folder: Path,
+    cohorts: Sequence[NDArray[np.int64]],
+    *,
+    seed: int | None = None,
+    **changes: Any,
 ) -> Path:
     """Write all that the inline engine needs; return the folder.
 
@@ -91,6 +96,8 @@ def prepare_scratch(
         target: whose devices, start and settings.
         folder: a new one.
         cohorts: device ids of each round, ascending.
+        seed: of the cloud, and so of its noise; None: the target's. Two runs that share it share
+            their noise, and whoever compares them has none before him.
         changes: of the federation's settings. Unless they say otherwise nothing is promised, and
             no amplification is claimed.
     """
@@ -119,6 +126,7 @@ def prepare_scratch(
         "initial": folder / "initial.npy",
         "folder": folder,
         "federation": federation,
+        "seed": target.cloud.seed if seed is None else seed,
     }
     cloud = target.cloud.model_copy(update=places)
     write_text(folder / DEVICE_JOB_FILE, devices.model_dump_json(indent=2) + "\n")

@@ -82,6 +82,16 @@ def test_shadow_models_learn_from_their_own_half(target: Target, scratch):
     assert len({tuple(row) for row in losses}) == 6
 
 
+def test_every_shadow_has_noise_of_its_own(target: Target, scratch):
+    """With the noise of the attacked run in all of them the attacker would take it out."""
+    losses, member = train_shadows(target, ATTACK, 50.0, scratch)
+    scores = lira(losses, member)["LiRA, offline"]
+    assert abs(area_under_curve(scores[member], scores[~member]) - 0.5) < 0.15
+    finals = [np.load(path) for path in sorted(scratch.glob("*/final.npy"))]
+    moved = [final - target.initial for final in finals]
+    assert np.abs(np.corrcoef(moved) - np.eye(len(moved))).max() < 0.3
+
+
 def test_the_table_has_every_attack_at_every_noise(target: Target, scratch):
     found = infer_membership(target, ATTACK, scratch)
     assert [(row["attacked"], row["noise"]) for row in found.rows] == [
