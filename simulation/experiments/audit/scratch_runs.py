@@ -224,7 +224,7 @@ def _replaced(updates: LocalUpdates, mine: NDArray[np.bool_], sent: Tensor) -> L
     def weighted_sum(weights: Tensor) -> Tensor:
         return updates.weighted_sum(weights * ~inside) + weights[inside] @ sent
 
-    return replace(updates, norms=norms, weighted_sum=weighted_sum)
+    return LocalUpdates(updates.losses, norms, weighted_sum)
 
 
 @contextmanager
