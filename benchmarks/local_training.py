@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,9 @@ def main() -> None:
 
         def loop() -> None:
             for row in cohort:
-                trained = train_one_device(shard, int(row), parameters, task, shape, 0)
-                sum_of_clipped([trained.updates], training.clip_norm, layout.size)
+                one = replace(task, device_ids=np.array([row]))
+                trained = train_one_device(shard, int(row), parameters, one, shape, 0)
+                sum_of_clipped([trained.updates], one, layout.size, 0)
 
         def block() -> None:
             train_cohort(shard, task, shape, 0)

@@ -3,6 +3,9 @@
 One node is a shard of devices. Its files are named in the run folder, whose absolute path is the
 one key of the run config; a node that holds a folder of its own names it in its node config.
 Nothing of a device travels in a message.
+
+With secure sums a node answers four messages in place of one, and Flower keeps what it has to
+remember in between (`clients.secure_sum.node`).
 """
 
 import functools
@@ -17,6 +20,7 @@ from clients.job import DeviceJob
 from clients.local_evaluation import evaluate_devices
 from clients.protocol.messages import EvalTask, TrainTask
 from clients.recommender_training import train_cohort
+from clients.secure_sum import node
 from clients.shard import DeviceShard
 
 app = ClientApp(mods=[discreet])
@@ -80,3 +84,57 @@ def evaluate(message: Message, context: Context) -> Message:
     task = EvalTask.from_record(message.content)
     reply = evaluate_devices(shard, task, job.recommender, job.seed)
     return Message(content=reply.to_record(), reply_to=message)
+
+
+@app.query("train_keys")
+def train_keys(message: Message, context: Context) -> Message:
+    """Advertise keys for a secure sum of updates."""
+    return _reply(message, node.say_keys(message.content, context.state, "train"))
+
+
+@app.query("train_shares")
+def train_shares(message: Message, context: Context) -> Message:
+    """Deal out the secrets of a secure sum of updates."""
+    return _reply(message, node.say_shares(message.content, context.state, "train"))
+
+
+@app.train("masked")
+def train_masked(message: Message, context: Context) -> Message:
+    """Train the devices named in the task; reply with their sum behind masks."""
+    job, shard = _node(context)
+    return _reply(message, node.say_update(message.content, context.state, job, shard))
+
+
+@app.query("train_unmask")
+def train_unmask(message: Message, context: Context) -> Message:
+    """Reveal what takes the masks off the sum of all nodes."""
+    return _reply(message, node.say_unmasking(message.content, context.state, "train"))
+
+
+@app.query("evaluate_keys")
+def evaluate_keys(message: Message, context: Context) -> Message:
+    """Advertise keys for a secure sum of metrics."""
+    return _reply(message, node.say_keys(message.content, context.state, "evaluate"))
+
+
+@app.query("evaluate_shares")
+def evaluate_shares(message: Message, context: Context) -> Message:
+    """Deal out the secrets of a secure sum of metrics."""
+    return _reply(message, node.say_shares(message.content, context.state, "evaluate"))
+
+
+@app.evaluate("masked")
+def evaluate_masked(message: Message, context: Context) -> Message:
+    """Evaluate devices of the node; reply with metric sums behind masks."""
+    job, shard = _node(context)
+    return _reply(message, node.say_metrics(message.content, context.state, job, shard))
+
+
+@app.query("evaluate_unmask")
+def evaluate_unmask(message: Message, context: Context) -> Message:
+    """Reveal what takes the masks off the metric sums of all nodes."""
+    return _reply(message, node.say_unmasking(message.content, context.state, "evaluate"))
+
+
+def _reply(message: Message, content: RecordDict) -> Message:
+    return Message(content=content, reply_to=message)

@@ -5,6 +5,7 @@ against 99 of those, drawn at the device's own address (seed, "sampled-negatives
 Devices without a held-out item take no part.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,8 +136,21 @@ def evaluate_devices(
     shard: DeviceShard, task: EvalTask, settings: RecommenderSettings, seed: int
 ) -> EvalReply:
     """Evaluate the devices of the task, or all of the node, that have a held-out item."""
-    shard.personal.settle(task.round_number)
     reply = EvalReply({})
+    for rows, ranks in evaluated_blocks(shard, task, settings, seed):
+        reply = reply + _sums_per_tier(shard, rows, ranks)
+    return reply
+
+
+def evaluated_blocks(
+    shard: DeviceShard, task: EvalTask, settings: RecommenderSettings, seed: int
+) -> Iterator[tuple[NDArray[np.int64], Ranks]]:
+    """Evaluate the devices of the task, or all of the node, block by block.
+
+    Yields:
+        local rows (B,) of devices that have a held-out item, and where it stands.
+    """
+    shard.personal.settle(task.round_number)
     num_items = shard.manifest.num_items
     at_a_time = max(1, task.block_bytes // (BYTES_PER_NUMBER * num_items))
     asked = shard.rows(task.device_ids) if len(task.device_ids) else np.arange(shard.num_devices)
@@ -149,9 +163,7 @@ def evaluate_devices(
             histories = histories.cut(evaluated)
         scores = _score(shard, rows, histories, task.parameters, settings)
         seen = histories.seen(np.arange(len(rows)), num_items)
-        ranks = rank_held_out(scores, held_out, seen, rows + shard.first_device, seed)
-        reply = reply + _sums_per_tier(shard, rows, ranks)
-    return reply
+        yield rows, rank_held_out(scores, held_out, seen, rows + shard.first_device, seed)
 
 
 def _sums_per_tier(shard: DeviceShard, rows: NDArray[np.int64], ranks: Ranks) -> EvalReply:

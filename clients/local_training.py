@@ -2,6 +2,7 @@
 
     devices of the task -> blocks with a working set that fits the cache -> LocalUpdates of a block
     -> norm of each device -> clipped -> one sum in float64, the only thing that leaves the node
+       (with noise that each device adds to its own update, where the run wants that)
 
 What is trained is another file's matter: the recommender (`clients.recommender_training`), or a
 perceptron on labelled rows (`clients.perceptron_training`). Training on a phone is simulated here
@@ -16,38 +17,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.privacy import clip_factors
-from clients.protocol.messages import TrainReply
+from clients.privacy.clipping import clip_factors
+from clients.privacy.local_noise import noise_of_devices
+from clients.protocol.messages import TrainReply, TrainTask
 from models.parameters import Layout
 
 Shared = dict[str, Tensor]
 AddUp = Callable[[str, Tensor, Tensor], Tensor]
+Spread = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class LocalUpdates:
     """What training made of B devices, before clipping.
 
-    No device's update need ever be laid out as one row: a block knows the norms, and how to add
-    its updates up.
+    No device's update need be laid out as one row: a block knows the norms, and how to add its
+    updates up. Where each device rounds or noises its own, `rows` lays them out, a block at a time.
 
     Attributes:
         losses: (B,) mean loss of each device before its first step.
         norms: (B,) L2 norm of each device's whole update.
         weighted_sum: weights (B,) -> sum over devices of weight * update, (P,) float32; a device
             whose norm is not finite counts as zeros.
+        rows: -> the updates themselves, (B, P) float32, before clipping; zeros for such a device.
     """
 
     losses: Tensor
     norms: Tensor
     weighted_sum: Callable[[Tensor], Tensor]
+    rows: Callable[[], Tensor]
 
     def each(self) -> Tensor:
-        """The updates one by one, (B, P): for tests and attacks, not for training."""
+        """The updates one by one, (B, P), out of sums: the slow truth of `rows`."""
         return torch.stack([self.weighted_sum(one) for one in torch.eye(len(self.norms))])
 
 
-def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> LocalUpdates:
+def as_it_is(name: str, values: Tensor) -> Tensor:
+    """What every device has whole is laid out already."""
+    return values
+
+
+def updates_of(
+    losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp, spread: Spread = as_it_is
+) -> LocalUpdates:
     """The updates of a block from what each device has moved.
 
     Args:
@@ -55,6 +67,7 @@ def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> 
         moved: name -> (B, ...); the rows of a device that is not finite are set to 0, in place.
         layout: of what is sent.
         add_up: name, (B, ...) and weights (B,) -> the weighted sum over devices.
+        spread: name, (B, ...) -> the same over the whole catalogue.
     """
     squares = [tensor.reshape(len(losses), -1).norm(dim=1).square() for tensor in moved.values()]
     norms = torch.stack(squares).sum(dim=0).sqrt()
@@ -67,7 +80,11 @@ def updates_of(losses: Tensor, moved: Shared, layout: Layout, add_up: AddUp) -> 
             {name: add_up(name, tensor, weights) for name, tensor in moved.items()}
         )
 
-    return LocalUpdates(losses, norms, weighted_sum)
+    def rows() -> Tensor:
+        whole = {name: spread(name, tensor) for name, tensor in moved.items()}
+        return layout.flatten(whole, batch_dims=1)
+
+    return LocalUpdates(losses, norms, weighted_sum, rows)
 
 
 def add_up_rows(name: str, values: Tensor, weights: Tensor) -> Tensor:
@@ -76,17 +93,19 @@ def add_up_rows(name: str, values: Tensor, weights: Tensor) -> Tensor:
 
 
 def sum_of_clipped(
-    blocks: Iterable[LocalUpdates], clip_norm: float, num_parameters: int
+    blocks: Iterable[LocalUpdates], task: TrainTask, num_parameters: int, seed: int
 ) -> TrainReply:
-    """Clip every device's update by itself and add them up.
+    """Clip every device's update by itself and add them up; in a private run say no more.
 
     Args:
-        blocks: a cohort, block by block.
-        clip_norm: largest L2 norm of one device's update.
+        blocks: the devices of the task, block by block.
+        task: clip norm, and what must not leave the node.
         num_parameters: P, of an update.
+        seed: the run's seed, for the noise that devices add.
     """
+    clip_norm, privacy = task.training.clip_norm, task.privacy
     update_sum = torch.zeros(num_parameters, dtype=torch.float64)
-    counts = {"num_devices": 0, "num_clipped": 0, "num_refused": 0}
+    counts = {"num_devices": 0, "num_clipped": 0, "num_refused": 0, "num_unclipped": 0}
     loss_sum = norm_sum = 0.0
     for block in blocks:
         update_sum += block.weighted_sum(clip_factors(block.norms, clip_norm))
@@ -94,9 +113,15 @@ def sum_of_clipped(
         counts["num_devices"] += int(finite.sum())
         counts["num_refused"] += int((~finite).sum())
         counts["num_clipped"] += int((block.norms[finite] > clip_norm).sum())
+        counts["num_unclipped"] += int((block.norms[finite] <= clip_norm).sum())
         loss_sum += float(block.losses[finite].double().sum())
         norm_sum += float(block.norms[finite].double().sum())
-    return TrainReply(update_sum.numpy(), **counts, loss_sum=loss_sum, norm_sum=norm_sum)
+    noised = update_sum.numpy()
+    if privacy.local_noise_multiplier:
+        std = privacy.local_noise_multiplier * clip_norm
+        noised += noise_of_devices(seed, task.round_number, task.device_ids, num_parameters, std)
+    reply = TrainReply(noised, **counts, loss_sum=loss_sum, norm_sum=norm_sum)
+    return reply.allowed_by(privacy)
 
 
 def blocks_within(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped, updates_of
-from clients.privacy import clip_factors
+from clients.privacy.clipping import clip_factors
 from clients.protocol.messages import LocalTraining, TrainReply, TrainTask
 from clients.shard import DeviceShard
 from models.histories import Histories
@@ -58,32 +58,50 @@ def train_cohort(
 ) -> TrainReply:
     """Train the devices of a task, clip each by itself, and add them up.
 
-    The personal parameters of the devices are staged: they count once the cloud has the round.
-
     Args:
         shard: the node's devices.
         task: which of them, from which parameters, and how.
         settings: the shape of the recommender.
         seed: the run's seed.
     """
+    blocks = (updates for _, updates in trained_blocks(shard, task, settings, seed))
+    return sum_of_clipped(blocks, task, num_trained(shard, task, settings), seed)
+
+
+def num_trained(shard: DeviceShard, task: TrainTask, settings: RecommenderSettings) -> int:
+    """Numbers of an update that is sent."""
+    layout = parameter_layout(settings, *shard.text.shape)
+    return layout.only(trained_names(layout, task.training.trained)).size
+
+
+def trained_blocks(
+    shard: DeviceShard, task: TrainTask, settings: RecommenderSettings, seed: int
+) -> Iterator[tuple[NDArray[np.int64], LocalUpdates]]:
+    """Train the devices of a task, block by block.
+
+    When all are done their personal parameters are staged: they count once the cloud has the round.
+
+    Args:
+        shard: the node's devices.
+        task: which of them, from which parameters, and how.
+        settings: the shape of the recommender.
+        seed: the run's seed.
+
+    Yields:
+        device ids (B,) and what training made of them.
+    """
     layout = parameter_layout(settings, *shard.text.shape)
     parameters = layout.unflatten(torch.from_numpy(task.parameters.copy()))
     shard.personal.settle(task.round_number - 1)
     changed: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-
-    def blocks() -> Iterator[LocalUpdates]:
-        for rows in _blocks(shard, task, settings):
-            trained = train_devices(shard, rows, parameters, task, settings, seed)
-            kept = torch.cat([trained.personal.taste, trained.duals], dim=1)
-            changed.append((rows, kept.numpy()))
-            yield trained.updates
-
-    names = trained_names(layout, task.training.trained)
-    reply = sum_of_clipped(blocks(), task.training.clip_norm, layout.only(names).size)
+    for rows in _blocks(shard, task, settings):
+        trained = train_devices(shard, rows, parameters, task, settings, seed)
+        kept = torch.cat([trained.personal.taste, trained.duals], dim=1)
+        changed.append((rows, kept.numpy()))
+        yield rows + shard.first_device, trained.updates
     if changed:
-        rows, values = (np.concatenate(each) for each in zip(*changed, strict=True))
-        shard.personal.stage(task.round_number, rows, values)
-    return reply
+        all_rows, values = (np.concatenate(each) for each in zip(*changed, strict=True))
+        shard.personal.stage(task.round_number, all_rows, values)
 
 
 def _blocks(
@@ -145,7 +163,7 @@ def train_devices(
                 grad.sub_(duals[name])
             moved[name].add_(grad, alpha=-training.rate)
         taste = taste - training.personal_rate * step.taste
-    updates = updates_of(first.losses, moved, layout.only(names), local.weighted_sum)
+    updates = updates_of(first.losses, moved, layout.only(names), local.weighted_sum, local.spread)
     kept = _new_duals(duals, moved, updates, training, layout.only(names))
     return TrainedDevices(updates, Personal(taste), kept)
 
@@ -227,7 +245,10 @@ def train_one_device(
     moved = {name: (own[name] - parameters[name]).unsqueeze(0) for name in names}
     update = layout.only(names).flatten(moved, batch_dims=1)[0]
     updates = LocalUpdates(
-        first_loss.reshape(1), update.norm().reshape(1), lambda weights: weights[0] * update
+        first_loss.reshape(1),
+        update.norm().reshape(1),
+        lambda weights: weights[0] * update,
+        lambda: update.unsqueeze(0),
     )
     kept = _new_duals(duals, moved, updates, training, layout.only(names))
     return TrainedDevices(updates, Personal(taste.unsqueeze(0).detach()), kept)

@@ -1,10 +1,11 @@
 """Where a federated run stands, on disk: killed in any round, it goes on to the same parameters.
 
     checkpoint.npz    rounds done, parameters, momentum, variance, the row of the last round,
-                      and what was sent to phones that are still at work
+                      what was sent to phones that are still at work, and the next clip norm
 
 Written after the server's step and before the evaluation of a round, whole or not at all. What the
-phones staged in that round counts from then on (`clients.personal`).
+phones staged in that round counts from then on (`clients.personal`). Nothing of a round leaves the
+cloud before its checkpoint is on disk, so a round that is played again may have the same noise.
 """
 
 from collections.abc import Mapping
@@ -29,12 +30,14 @@ class Checkpoint:
         state: of the server.
         sent: rounds done -> parameters that phones fetched then and may still be at work on.
         row: of the last round, its evaluation still missing.
+        clip_norm: of the next round.
     """
 
     rounds_done: int
     state: ServerState
     sent: Mapping[int, NDArray[np.float32]]
     row: RoundRow
+    clip_norm: float
 
     def write(self, folder: Path) -> None:
         """Write it in the place of the one before."""
@@ -48,6 +51,7 @@ class Checkpoint:
                 versions=np.array(sorted(self.sent)),
                 sent=np.stack([self.sent[version] for version in sorted(self.sent)]),
                 steps=np.asarray(self.state.round_number),
+                clip_norm=np.asarray(self.clip_norm),
                 row=np.frombuffer(self.row.to_json().encode(), dtype=np.uint8),
             )
 
@@ -74,7 +78,8 @@ class Checkpoint:
                 versions = saved["versions"].tolist()
                 sent = dict(zip(versions, saved["sent"], strict=True))
                 row = RoundRow.from_json(saved["row"].tobytes())
-                return cls(int(saved["rounds_done"]), state, sent, row)
+                clip_norm = float(saved["clip_norm"])
+                return cls(int(saved["rounds_done"]), state, sent, row, clip_norm)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is damaged ({error}): delete it and run anew, without --resume"

@@ -25,11 +25,16 @@ from models.files import write_whole
 
 
 class Outcome(IntEnum):
-    """What becomes of an invited device."""
+    """What becomes of an invited device.
+
+    Only Poisson sampling knows an absent one: drawn, but not there or without the app, so that it
+    never fetched anything and counts as a zero update.
+    """
 
     REPORTED = 0
     LATE = 1
     DROPPED = 2
+    ABSENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Cohort:
         version: (R,) rounds that were done when each of these fetched the parameters.
         num_late: invited devices whose report came when the round was over.
         num_dropped: invited devices that were interrupted.
+        num_absent: devices that were drawn and not there; they are not among the invited.
         start_s: virtual time at which the round starts.
         duration_s: virtual time until the last report.
     """
@@ -51,6 +57,7 @@ class Cohort:
     version: NDArray[np.int64]
     num_late: int
     num_dropped: int
+    num_absent: int
     start_s: float
     duration_s: float
 
@@ -69,8 +76,8 @@ class CohortPlan:
 
     Attributes:
         offsets: (rounds + 1,) int64 into `invited`.
-        invited: (I,) int64 device ids, ascending within a round.
-        outcome: (I,) int8, an `Outcome` for each invited device.
+        invited: (I,) int64 device ids, ascending within a round, absent ones among them.
+        outcome: (I,) int8, an `Outcome` for each of these.
         version: (I,) int64 rounds that were done when each was invited.
         start_s: (rounds,) float64.
         duration_s: (rounds,) float64.
@@ -100,11 +107,12 @@ class CohortPlan:
         invited, outcome = self.invited[inside], self.outcome[inside]
         reported = outcome == Outcome.REPORTED
         return Cohort(
-            invited,
+            invited[outcome != Outcome.ABSENT],
             invited[reported],
             self.version[inside][reported],
             int((outcome == Outcome.LATE).sum()),
             int((outcome == Outcome.DROPPED).sum()),
+            int((outcome == Outcome.ABSENT).sum()),
             float(self.start_s[round_number - 1]),
             float(self.duration_s[round_number - 1]),
         )

@@ -1,7 +1,9 @@
 """What the server remembers of each round: one JSON line per round, and the final parameters.
 
 A line holds sums and counts of a cohort, never anything of one device. `seconds` is this machine's
-time, `start_s` and `duration_s` are the virtual clock's.
+time, `start_s` and `duration_s` are the virtual clock's. In a private run the figures that depend
+on data without noise are null: they never left the nodes. Who took part follows from the plan,
+which no data has changed; it is the cloud's own record and not part of what epsilon covers.
 """
 
 import json
@@ -15,13 +17,29 @@ from numpy.typing import NDArray
 from clients.protocol.messages import EvalReply, TrainReply
 from models.errors import DataError
 from models.files import write_text, write_whole
-from models.metrics import PROTOCOLS
+from models.metrics import PROTOCOLS, MetricSums
 from server.cohorts import Cohort
 
 HISTORY_FILE = "history.jsonl"
 FINAL_FILE = "final.npy"
 CHECKPOINT_FILE = "checkpoint.npz"
+LEDGER_FILE = "ledger.json"
 BYTES_PER_PARAMETER = 4  # a phone sends and receives float32
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a round of the history says about privacy.
+
+    Attributes:
+        epsilon: spent so far, or None.
+        delta: that goes with it, or None.
+        note: for the reader, or nothing.
+    """
+
+    epsilon: float | None = None
+    delta: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +52,24 @@ class RoundRow:
         num_reported: devices in the sum.
         num_late: devices whose report came when the round was over.
         num_dropped: devices that were interrupted.
-        num_refused: devices whose update was not finite.
+        num_absent: devices that Poisson sampling drew and that were not there.
+        num_refused: devices whose update was not finite, or None.
         num_lost: devices whose node failed.
-        num_clipped: updates longer than the clip norm.
+        num_clipped: updates longer than the clip norm, or None.
+        clip_norm: largest norm of an update in this round; None before training.
         loss: mean loss of the reporting devices before their training, or None.
         update_norm: mean L2 norm of their updates before clipping, or None.
         bytes_down: by all invited devices together.
         bytes_up: by all reporting devices together.
-        smallest_sum: devices in the smallest sum that one node sent; 1 lays a device's update open.
+        smallest_sum: devices in the smallest sum that the cloud saw: of one node, or with secure
+            sums of all; 1 lays a device's update open.
         seconds: time on this machine.
         start_s: virtual start of the round.
         duration_s: virtual length of the round.
+        epsilon: what the run has spent after this round and its evaluation; None where nothing is
+            promised.
+        delta: that goes with it.
+        note: what a reader must know of this round: what epsilon does not cover, why a run ended.
         faults: what went wrong with nodes in this round, a line each.
         metrics: protocol -> metric -> mean over devices, where evaluated.
         tiers: tier -> metric -> mean, full ranking, where evaluated.
@@ -55,9 +80,11 @@ class RoundRow:
     num_reported: int
     num_late: int
     num_dropped: int
-    num_refused: int
+    num_absent: int
+    num_refused: int | None
     num_lost: int
-    num_clipped: int
+    num_clipped: int | None
+    clip_norm: float | None
     loss: float | None
     update_norm: float | None
     bytes_down: int
@@ -66,12 +93,15 @@ class RoundRow:
     seconds: float
     start_s: float
     duration_s: float
+    epsilon: float | None
+    delta: float | None
+    note: str
     faults: tuple[str, ...]
     metrics: dict[str, dict[str, float]] | None
     tiers: dict[str, dict[str, float]] | None
 
     @classmethod
-    def before_training(cls, evaluated: EvalReply) -> "RoundRow":
+    def before_training(cls, evaluated: EvalReply, spent: Spent) -> "RoundRow":
         """Round 0: where the run starts from."""
         metrics, tiers = _means(evaluated)
         return cls(
@@ -80,9 +110,11 @@ class RoundRow:
             num_reported=0,
             num_late=0,
             num_dropped=0,
+            num_absent=0,
             num_refused=0,
             num_lost=0,
             num_clipped=0,
+            clip_norm=None,
             loss=None,
             update_norm=None,
             bytes_down=0,
@@ -91,6 +123,9 @@ class RoundRow:
             seconds=0.0,
             start_s=0.0,
             duration_s=0.0,
+            epsilon=spent.epsilon,
+            delta=spent.delta,
+            note=spent.note,
             faults=(),
             metrics=metrics,
             tiers=tiers,
@@ -104,12 +139,19 @@ class RoundRow:
         reply: TrainReply,
         smallest_sum: int | None,
         *,
+        clip_norm: float,
+        spent: Spent,
         num_lost: int,
         faults: tuple[str, ...],
         seconds: float,
+        traffic: tuple[int, int],
     ) -> "RoundRow":
-        """A training round, before any evaluation."""
+        """A training round, before any evaluation.
+
+        `traffic` is what a phone sends, and what it receives beside the parameters.
+        """
         size = len(reply.update_sum) * BYTES_PER_PARAMETER
+        up_bytes, more_down_bytes = traffic
         devices = reply.num_devices
         return cls(
             round_number=round_number,
@@ -117,17 +159,22 @@ class RoundRow:
             num_reported=devices,
             num_late=cohort.num_late,
             num_dropped=cohort.num_dropped,
+            num_absent=cohort.num_absent,
             num_refused=reply.num_refused,
             num_lost=num_lost,
             num_clipped=reply.num_clipped,
-            loss=reply.loss_sum / devices if devices else None,
-            update_norm=reply.norm_sum / devices if devices else None,
-            bytes_down=size * len(cohort.invited),
-            bytes_up=size * devices,
+            clip_norm=clip_norm,
+            loss=_mean(reply.loss_sum, devices),
+            update_norm=_mean(reply.norm_sum, devices),
+            bytes_down=(size + more_down_bytes) * len(cohort.invited),
+            bytes_up=up_bytes * devices,
             smallest_sum=smallest_sum,
             seconds=seconds,
             start_s=cohort.start_s,
             duration_s=cohort.duration_s,
+            epsilon=spent.epsilon,
+            delta=spent.delta,
+            note=spent.note,
             faults=faults,
             metrics=None,
             tiers=None,
@@ -163,10 +210,11 @@ class History:
     folder: Path
 
     def clear(self) -> None:
-        """Remove an older history, its final parameters and its checkpoint."""
+        """Remove an older history, its final parameters, its checkpoint and its ledger."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         (self.folder / FINAL_FILE).unlink(missing_ok=True)
+        (self.folder / LEDGER_FILE).unlink(missing_ok=True)
         (self.folder / HISTORY_FILE).unlink(missing_ok=True)
 
     def keep(self, last_round: int) -> None:
@@ -231,13 +279,22 @@ class History:
         return final
 
 
+def _mean(total: float | None, count: int) -> float | None:
+    return None if total is None or count == 0 else total / count
+
+
 def _means(
     evaluated: EvalReply,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    metrics = {protocol: evaluated.total(protocol).means() for protocol in PROTOCOLS}
+    metrics = {protocol: _inside(evaluated.total(protocol)) for protocol in PROTOCOLS}
     tiers = {
-        tier: sums.means()
+        tier: _inside(sums)
         for (tier, protocol), sums in evaluated.sums.items()
         if protocol == "full"
     }
     return metrics, tiers
+
+
+def _inside(sums: MetricSums) -> dict[str, float]:
+    """Means within 0 .. 1, as every metric is: noise may have carried them out."""
+    return {name: min(max(mean, 0.0), 1.0) for name, mean in sums.means().items()}

@@ -4,6 +4,8 @@
     repeat    cohort of the round, from the plan
               TrainTask to each node that has devices in it
               TrainReply from each of them, checked, added in partition order
+              (with secure sums: four messages, and one sum over all nodes, server.secure_sum)
+              sum -> mean update, noised in a private run (server.privacy.mechanism)
               mean update -> server optimizer -> new parameters -> checkpoint
               now and then: EvalTask to all nodes -> metric sums
 
@@ -24,7 +26,14 @@ from flwr.app import MessageType, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from clients.protocol.messages import EvalReply, EvalTask, TrainReply, TrainTask
+from clients.protocol.messages import (
+    NOT_PRIVATE,
+    EvalReply,
+    EvalTask,
+    TrainReply,
+    TrainTask,
+    UpdatePrivacy,
+)
 from clients.protocol.partitions import partition_bounds
 from models.errors import EngineError
 from models.seeds import generator
@@ -33,6 +42,8 @@ from server.checkpoints import Checkpoint
 from server.cohorts import Cohort, CohortSource
 from server.history import History, RoundRow
 from server.nodes import Answers, Nodes
+from server.privacy.accounts import Accounts
+from server.secure_sum.exchange import hidden_metrics, hidden_update
 from server.settings import ServerJob
 
 
@@ -52,13 +63,13 @@ class TrainedRound:
     num_lost: int
     faults: tuple[str, ...]
 
-    def total(self, num_trained: int) -> TrainReply:
+    def total(self, num_trained: int, privacy: UpdatePrivacy = NOT_PRIVATE) -> TrainReply:
         """All replies added up, the updates by their weights."""
         weighted = [
             replace(reply, update_sum=weight * reply.update_sum)
             for reply, weight in zip(self.replies, self.weights, strict=True)
         ]
-        return sum(weighted, start=TrainReply.nothing(num_trained))
+        return sum(weighted, start=TrainReply.nothing(num_trained, privacy))
 
     @property
     def smallest_sum(self) -> int | None:
@@ -79,26 +90,28 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
     history, checkpoint = History(job.folder), Checkpoint.read(job.folder)
     if history.is_whole():
         return history.read_final()
+    accounts, mechanism = Accounts.of(job, cohorts), job.mechanism
     nodes = Nodes.find(grid, federation.num_nodes, federation.reply_timeout_s)
     optimizer = server_optimizer(federation.optimizer, federation.training.proximal)
     state = optimizer.start(np.load(job.initial, allow_pickle=False))
-    done, sent = 0, {0: state.as_sent()}
+    done, sent, clip_norm = 0, {0: state.as_sent()}, federation.training.clip_norm
     if checkpoint is None:
         history.clear()
-        history.append(_rehearse(nodes, job, state))
+        history.append(_rehearse(nodes, job, state, accounts))
     else:
         done, state, sent = checkpoint.rounds_done, checkpoint.state, dict(checkpoint.sent)
+        clip_norm = checkpoint.clip_norm
         history.keep(done)  # its row may be missing: the run was stopped while it evaluated
         if history.last_round() < done:
-            history.append(_with_evaluation(checkpoint.row, nodes, job, state))
-    for round_number in range(done + 1, federation.rounds + 1):
+            history.append(_with_evaluation(checkpoint.row, nodes, job, state, accounts))
+    for round_number in range(done + 1, accounts.last_round + 1):
         started = time.perf_counter()
         cohort = cohorts.cohort(round_number)
-        trained = train_round(nodes, job, sent, cohort, round_number)
-        reply = trained.total(job.num_trained)
-        if reply.num_devices:
-            update = job.whole(reply.update_sum / reply.num_devices)
-            state = optimizer.step(state, update, reply.num_devices / job.num_devices)
+        trained = train_round(nodes, job, sent, cohort, round_number, clip_norm)
+        reply = trained.total(job.num_trained, mechanism.asked_of_nodes)
+        update = mechanism.mean_update(reply, clip_norm, round_number)
+        if update is not None:
+            state = optimizer.step(state, job.whole(update), reply.num_devices / job.num_devices)
         sent[round_number] = state.as_sent()
         sent.pop(round_number - federation.schedule.kept_versions, None)
         row = RoundRow.of(
@@ -106,37 +119,44 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
             cohort,
             reply,
             trained.smallest_sum,
+            clip_norm=clip_norm,
+            spent=accounts.spent(round_number),
             num_lost=trained.num_lost,
             faults=trained.faults,
             seconds=time.perf_counter() - started,
+            traffic=federation.traffic_of_a_phone(job.num_trained, len(cohort.reported)),
         )
-        Checkpoint(round_number, state, sent, row).write(job.folder)
-        history.append(_with_evaluation(row, nodes, job, state))
+        clip_norm = mechanism.next_clip_norm(reply, clip_norm, round_number)
+        Checkpoint(round_number, state, sent, row, clip_norm).write(job.folder)
+        history.append(_with_evaluation(row, nodes, job, state, accounts))
         _stop_if_nobody_reports(history, federation.patience)
+    accounts.write(job.folder, history)
     history.write_final(state.as_sent())
     Checkpoint.forget(job.folder)
     return state.as_sent()
 
 
-def _rehearse(nodes: Nodes, job: ServerJob, state: ServerState) -> RoundRow:
+def _rehearse(nodes: Nodes, job: ServerJob, state: ServerState, accounts: Accounts) -> RoundRow:
     """Round 0: every node must answer, and well."""
     evaluated, faults = evaluate_round(nodes, job, state, 0)
     if faults:
         raise EngineError(f"before round 1: {'; '.join(faults)}")
-    return RoundRow.before_training(evaluated)
+    return RoundRow.before_training(evaluated, accounts.spent(0))
 
 
-def _with_evaluation(row: RoundRow, nodes: Nodes, job: ServerJob, state: ServerState) -> RoundRow:
+def _with_evaluation(
+    row: RoundRow, nodes: Nodes, job: ServerJob, state: ServerState, accounts: Accounts
+) -> RoundRow:
     """Evaluate after a round if it is time; return its row, whole."""
-    federation = job.federation
-    last = row.round_number == federation.rounds
-    if not last and row.round_number % federation.evaluate_every:
+    last = row.round_number == accounts.last_round
+    if not last and row.round_number % job.federation.evaluate_every:
         return row
     return row.evaluated(*evaluate_round(nodes, job, state, row.round_number))
 
 
 def _stop_if_nobody_reports(history: History, patience: int) -> None:
-    latest = history.rows()[1:][-patience:]
+    # A round of which Poisson sampling draws nobody who is there is no failure.
+    latest = [row for row in history.rows()[1:] if row["num_invited"]][-patience:]
     if len(latest) == patience and not any(row["num_reported"] for row in latest):
         faults = [fault for row in latest for fault in row["faults"]]
         why = "; ".join(dict.fromkeys(faults)) or "all invited devices dropped out or were late"
@@ -152,6 +172,7 @@ def train_round(
     sent: Mapping[int, NDArray[np.float32]],
     cohort: Cohort,
     round_number: int,
+    clip_norm: float,
 ) -> TrainedRound:
     """Let the cohort's reporting devices train, each from the parameters that it had fetched.
 
@@ -161,13 +182,19 @@ def train_round(
         sent: rounds done -> the parameters that phones fetched then.
         cohort: the devices of the round.
         round_number: counted from 1.
+        clip_norm: of this round.
     """
+    if (plan := job.secure_plan) is not None:
+        tasks = _tasks(job, sent[round_number - 1], cohort.reported, round_number, clip_norm)
+        found, faults = hidden_update(nodes, job, plan, tasks)
+        lost = len(cohort.reported) - sum(each.num_asked for each in found)
+        return TrainedRound([each.reply for each in found], [1.0] * len(found), lost, faults)
     replies: list[TrainReply] = []
     weights: list[float] = []
     lost, faults = 0, tuple[str, ...]()
     for version in np.unique(cohort.version):
         mine = cohort.reported[cohort.version == version]
-        tasks = _tasks(job, sent[int(version)], mine, round_number)
+        tasks = _tasks(job, sent[int(version)], mine, round_number, clip_norm)
         answers = _ask(nodes, job, tasks, round_number, int(version))
         replies += answers.by_partition.values()
         weight = staleness_weight(round_number - 1 - int(version))
@@ -178,15 +205,21 @@ def train_round(
 
 
 def _tasks(
-    job: ServerJob, parameters: NDArray[np.float32], devices: NDArray[np.int64], round_number: int
+    job: ServerJob,
+    parameters: NDArray[np.float32],
+    devices: NDArray[np.int64],
+    round_number: int,
+    clip_norm: float,
 ) -> dict[int, TrainTask]:
     """A task for each partition that holds some of these devices."""
     tasks, num_nodes = {}, job.federation.num_nodes
+    training = job.federation.training.model_copy(update={"clip_norm": clip_norm})
+    privacy = job.mechanism.asked_of_nodes
     for partition in range(num_nodes):
         first, end = partition_bounds(job.num_devices, partition, num_nodes)
         mine = devices[(devices >= first) & (devices < end)]
         if len(mine):
-            tasks[partition] = TrainTask(parameters, mine, round_number, job.federation.training)
+            tasks[partition] = TrainTask(parameters, mine, round_number, training, privacy)
     return tasks
 
 
@@ -194,8 +227,9 @@ def _ask(
     nodes: Nodes, job: ServerJob, tasks: Mapping[int, TrainTask], round_number: int, version: int
 ) -> Answers[TrainReply]:
     def read(partition: int, content: RecordDict) -> TrainReply:
-        reply = TrainReply.from_record(content, job.num_trained)
-        counted, asked = reply.num_devices + reply.num_refused, len(tasks[partition].device_ids)
+        task = tasks[partition]
+        reply = TrainReply.from_record(content, job.num_trained, task.privacy)
+        counted, asked = reply.num_devices + (reply.num_refused or 0), len(task.device_ids)
         if counted != asked:
             raise EngineError(
                 f"{counted} devices are in its sum, {asked} were asked: "
@@ -212,19 +246,28 @@ def _ask(
 def evaluate_round(
     nodes: Nodes, job: ServerJob, state: ServerState, round_number: int
 ) -> tuple[EvalReply, tuple[str, ...]]:
-    """Let devices evaluate themselves; return the sums over all that did, and the faults."""
-    block_bytes = job.federation.training.block_bytes
+    """Let devices evaluate themselves; return the sums over all that did, and the faults.
+
+    In a private run that covers evaluation the sums are noised before anything is made of them.
+    """
+    block_bytes, asked = job.federation.training.block_bytes, _evaluated(job)
     tasks = {
         partition: EvalTask(state.as_sent(), devices, round_number, block_bytes).to_record()
-        for partition, devices in _evaluated(job).items()
+        for partition, devices in asked.items()
     }
+    if job.federation.secure_sum.enabled:
+        exact, faults = hidden_metrics(nodes, job, tasks, asked, round_number)
+        return job.mechanism.evaluated(exact, job.tiers, round_number), faults
     answers = nodes.ask(
         tasks,
         MessageType.EVALUATE,
         str(round_number),
         lambda _, content: EvalReply.from_record(content),
     )
-    return sum(answers.by_partition.values(), start=EvalReply({})), answers.faults
+    if not answers.by_partition:
+        return EvalReply({}), answers.faults
+    exact = sum(answers.by_partition.values(), start=EvalReply({}))
+    return job.mechanism.evaluated(exact, job.tiers, round_number), answers.faults
 
 
 def _evaluated(job: ServerJob) -> dict[int, NDArray[np.int64]]:

@@ -23,10 +23,12 @@ from rich.console import Console
 
 from models.errors import PocketfleetError
 from simulation.commands import (
+    audit_verbs,
     data_verbs,
     deployment_verbs,
     doctor,
     encoder_verbs,
+    privacy_verbs,
     run_verbs,
     sharing_verbs,
     world_verbs,
@@ -53,9 +55,11 @@ app.command()(encoder_verbs.encode)
 app.command()(encoder_verbs.inspect)
 app.add_typer(world_verbs.app, name="world")
 app.command()(run_verbs.simulate)
+app.command()(privacy_verbs.epsilon)
 app.command()(deployment_verbs.deploy)
 app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
+app.command()(audit_verbs.audit)
 app.command()(doctor.doctor)
 
 READER_LEFT, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143

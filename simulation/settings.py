@@ -200,7 +200,10 @@ def _explain(error: ValidationError) -> str:
         elif problem["type"] == "missing":
             lines.append(f"'{key}' is missing")
         else:
-            lines.append(f"{key} = {problem['input']!r}: {problem['msg'].lower()}")
+            message = problem["msg"].removeprefix("Value error, ")
+            # A section whose parts do not fit each other: the message names them.
+            value = "" if isinstance(problem["input"], Mapping) else f" = {problem['input']!r}"
+            lines.append(f"{key}{value}: {message[:1].lower()}{message[1:]}")
     more = len(error.errors()) - len(lines)
     return "settings: " + "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 

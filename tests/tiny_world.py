@@ -15,6 +15,9 @@ from clients.shard import DeviceShard
 from models.parameters import Layout
 from models.recommender import RecommenderSettings, Shared, initial_parameters, parameter_layout
 from models.seeds import generator
+from server.privacy.accounts import with_noise_solved
+from server.privacy.settings import PrivacySettings
+from server.secure_sum.settings import SecureSumSettings
 from server.settings import (
     SERVER_JOB_FILE,
     Federation,
@@ -90,11 +93,38 @@ SCHEDULE = Schedule(
     deadline_s=60,
     pause_s=0,
     retry_s=60,
+    sampling="available",
     mode="synchronous",
     concurrency=0,
     look_every_s=1,
     max_staleness=3,
 )
+
+PRIVACY = PrivacySettings(
+    mechanism="none",
+    noise_multiplier=0,
+    target_epsilon=0,
+    budget_epsilon=0,
+    delta=0,
+    target_quantile=0,
+    clip_rate=0.2,
+    clip_noise_multiplier=0,
+    evaluation_noise_multiplier=0,
+    scaled_population=0,
+)
+"""Nothing is promised."""
+
+
+SECURE_SUM = SecureSumSettings(
+    enabled=False,
+    bits=32,
+    levels=0,
+    threshold=0.51,
+    min_devices=0,
+    neighbours=0,
+    rotation=False,
+)
+"""The cloud sees the sum of each node."""
 
 
 def local_training(**changes: float) -> LocalTraining:
@@ -127,7 +157,20 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         schedule=SCHEDULE,
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
         training=local_training(),
+        privacy=PRIVACY,
+        secure_sum=SECURE_SUM,
     )
+
+
+def private(
+    num_nodes: int = 1, rounds: int = 3, name: str = "fedavg", **changes: object
+) -> Federation:
+    """A run with Poisson sampling and noise of the cloud; `changes` are of the privacy settings."""
+    whole = federation(num_nodes, rounds, name).model_dump()
+    whole["schedule"] |= {"sampling": "poisson"}
+    whole["optimizer"] |= {"rate": 1.0 if name == "fedavg" else 0.02}
+    whole["privacy"] |= {"mechanism": "central", "noise_multiplier": 1.0} | changes
+    return Federation.model_validate(whole)
 
 
 def buffered(num_nodes: int = 1, rounds: int = 6) -> Federation:
@@ -213,7 +256,9 @@ class TinyWorld:
         folder.mkdir()
         cost = RoundCost(self.layout.size * 4, self.layout.size * 4, 0.01)
         timeline = Timeline(TIERS, NUM_DEVICES, cost, SEED)
-        plan_cohorts(timeline, settings).write(folder / "cohorts.npz")
+        plan = plan_cohorts(timeline, settings)
+        settings = with_noise_solved(settings, NUM_DEVICES, plan, self.layout.size)
+        plan.write(folder / "cohorts.npz")
         np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
         device_job = DeviceJob(
             seed=SEED,
@@ -229,6 +274,7 @@ class TinyWorld:
             num_devices=NUM_DEVICES,
             num_parameters=self.layout.size,
             trained=((0, self.layout.size),),
+            tiers=tuple(tier.name for tier in TIERS.tiers),
             federation=settings,
             plan=folder / "cohorts.npz",
             initial=folder / "initial.npy",

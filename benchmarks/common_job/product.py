@@ -22,6 +22,8 @@ from clients.protocol.messages import EvalReply, LocalTraining, TrainTask
 from models.metrics import MetricSums
 from models.perceptron import PerceptronSettings, perceptron_layout
 from server.cohorts import CohortPlan, Outcome
+from server.privacy.settings import PrivacySettings
+from server.secure_sum.settings import SecureSumSettings
 from server.settings import Federation, Schedule, ServerJob, ServerOptimizerSettings
 from server.strategy import federate
 from simulation.engines.hardware import block_bytes
@@ -42,7 +44,7 @@ def client_app(devices: LabelledDevices) -> ClientApp:
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        reply = train_cohort(devices, TrainTask.from_record(message.content), SHAPE)
+        reply = train_cohort(devices, TrainTask.from_record(message.content), SHAPE, 0)
         return Message(content=reply.to_record(), reply_to=message)
 
     @app.evaluate()
@@ -100,6 +102,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
             deadline_s=60,
             pause_s=0,
             retry_s=60,
+            sampling="available",
             mode="synchronous",
             concurrency=0,
             look_every_s=1,
@@ -107,12 +110,34 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
         ),
         optimizer=ServerOptimizerSettings(name="fedavg", rate=1.0, beta1=0, beta2=0, tau=1e-3),
         training=training,
+        privacy=PrivacySettings(
+            mechanism="none",
+            noise_multiplier=0,
+            target_epsilon=0,
+            budget_epsilon=0,
+            delta=0,
+            target_quantile=0,
+            clip_rate=0,
+            clip_noise_multiplier=0,
+            evaluation_noise_multiplier=0,
+            scaled_population=0,
+        ),
+        secure_sum=SecureSumSettings(
+            enabled=False,
+            bits=32,
+            levels=0,
+            threshold=1,
+            min_devices=0,
+            neighbours=0,
+            rotation=False,
+        ),
     )
     return ServerJob(
         seed=0,
         num_devices=job.NUM_USERS,
         num_parameters=num_parameters,
         trained=((0, num_parameters),),
+        tiers=("all",),
         federation=federation,
         plan=folder / "none",
         initial=folder / "initial.npy",

@@ -6,14 +6,16 @@
 A node is a shard of devices; what it replies are sums over those that took part, never a row or a
 text. `Personal` parameters have no codec here, on purpose. A sum over one device *is* that device:
 the server's history keeps the size of the smallest sum of each round, and only secure aggregation
-will hide a sum that is too small.
+will hide a sum that is too small. In a private run (`UpdatePrivacy`) a reply is the sum of the
+clipped updates and how many devices were asked, which no data has changed; losses, norms and counts
+that depend on data stay on the node.
 
 A reply is checked when it is read: a wrong shape or a number that is not finite raises, so that it
 cannot poison a sum.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -22,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import EngineError
 from models.metrics import MetricSums
+
+Figure = TypeVar("Figure", int | None, float | None)
 
 
 class LocalTraining(BaseModel):
@@ -51,6 +55,23 @@ class LocalTraining(BaseModel):
     )
 
 
+class UpdatePrivacy(BaseModel):
+    """What a node keeps to itself and what its devices add: sent by the cloud with every task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: bool = Field(description="only the sum of updates leaves the node, no loss or norm")
+    count_unclipped: bool = Field(
+        description="and how many updates were short enough: adaptive clipping needs it"
+    )
+    local_noise_multiplier: float = Field(
+        ge=0, description="noise that each device adds itself / clip norm; 0 is none"
+    )
+
+
+NOT_PRIVATE = UpdatePrivacy(hidden=False, count_unclipped=False, local_noise_multiplier=0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainTask:
     """Train these devices.
@@ -59,13 +80,15 @@ class TrainTask:
         parameters: (P,) float32, the shared parameters.
         device_ids: (D,) int64, devices of this node that will report.
         round_number: counted from 1; part of the address of every draw.
-        training: how to train.
+        training: how to train; its clip norm is that of this round.
+        privacy: what must not leave the node.
     """
 
     parameters: NDArray[np.float32]
     device_ids: NDArray[np.int64]
     round_number: int
     training: LocalTraining
+    privacy: UpdatePrivacy = NOT_PRIVATE
 
     def to_record(self) -> RecordDict:
         """Lay the task into Flower records."""
@@ -75,6 +98,7 @@ class TrainTask:
                 "config": ConfigRecord(
                     {"round_number": self.round_number, **self.training.model_dump()}
                 ),
+                "privacy": ConfigRecord(self.privacy.model_dump()),
             }
         )
 
@@ -89,6 +113,7 @@ class TrainTask:
             arrays["device_ids"].numpy(),
             round_number,
             LocalTraining.model_validate(config),
+            UpdatePrivacy.model_validate(dict(record["privacy"])),
         )
 
 
@@ -96,58 +121,72 @@ class TrainTask:
 class TrainReply:
     """Sums over the devices that trained; replies of several nodes add up.
 
+    What depends on data beside the sum of updates is None in a private run: it never left the node.
+
     Attributes:
         update_sum: (P,) float64, sum of the clipped updates (deltas) of what is trained.
-        num_devices: how many updates are in the sum.
+        num_devices: how many updates are in the sum; in a private run all that were asked.
         num_clipped: how many of them were longer than the clip norm.
         num_refused: devices whose update was not finite; they are not in the sum.
         loss_sum: sum of the devices' mean losses before training.
         norm_sum: sum of the updates' L2 norms before clipping.
+        num_unclipped: updates no longer than the clip norm; only where the task asks for it.
     """
 
     update_sum: NDArray[np.float64]
     num_devices: int
-    num_clipped: int
-    num_refused: int
-    loss_sum: float
-    norm_sum: float
+    num_clipped: int | None
+    num_refused: int | None
+    loss_sum: float | None
+    norm_sum: float | None
+    num_unclipped: int | None = None
 
     @classmethod
-    def nothing(cls, num_parameters: int) -> "TrainReply":
+    def nothing(cls, num_parameters: int, privacy: UpdatePrivacy = NOT_PRIVATE) -> "TrainReply":
         """The zero of the sum."""
-        return cls(np.zeros(num_parameters), 0, 0, 0, 0.0, 0.0)
+        return cls(np.zeros(num_parameters), 0, 0, 0, 0.0, 0.0, 0).allowed_by(privacy)
+
+    def allowed_by(self, privacy: UpdatePrivacy) -> "TrainReply":
+        """What may leave the node: in a private run every device counts, whatever it did."""
+        unclipped = self.num_unclipped if privacy.count_unclipped else None
+        if not privacy.hidden:
+            return replace(self, num_unclipped=unclipped)
+        asked = self.num_devices + (self.num_refused or 0)
+        return TrainReply(self.update_sum, asked, None, None, None, None, unclipped)
 
     def __add__(self, other: "TrainReply") -> "TrainReply":
         return TrainReply(
             self.update_sum + other.update_sum,
             self.num_devices + other.num_devices,
-            self.num_clipped + other.num_clipped,
-            self.num_refused + other.num_refused,
-            self.loss_sum + other.loss_sum,
-            self.norm_sum + other.norm_sum,
+            _both(self.num_clipped, other.num_clipped),
+            _both(self.num_refused, other.num_refused),
+            _both(self.loss_sum, other.loss_sum),
+            _both(self.norm_sum, other.norm_sum),
+            _both(self.num_unclipped, other.num_unclipped),
         )
 
     def to_record(self) -> RecordDict:
-        """Lay the reply into Flower records."""
-        sums = {"loss_sum": self.loss_sum, "norm_sum": self.norm_sum}
-        counts = {
-            "num_devices": self.num_devices,
-            "num_clipped": self.num_clipped,
-            "num_refused": self.num_refused,
-        }
+        """Lay the reply into Flower records; what is None is not in them."""
+        sums = {name: getattr(self, name) for name in (*_COUNTS, *_SUMS)}
+        sent = {name: value for name, value in sums.items() if value is not None}
         return RecordDict(
-            {
-                "arrays": _arrays(update_sum=self.update_sum),
-                "sums": MetricRecord({**sums, **counts}),
-            }
+            {"arrays": _arrays(update_sum=self.update_sum), "sums": MetricRecord(sent)}
         )
 
     @classmethod
-    def from_record(cls, record: RecordDict, num_parameters: int) -> "TrainReply":
+    def from_record(
+        cls, record: RecordDict, num_parameters: int, privacy: UpdatePrivacy = NOT_PRIVATE
+    ) -> "TrainReply":
         """Read and check a reply.
 
+        Args:
+            record: what `to_record` wrote.
+            num_parameters: P.
+            privacy: of the task; a reply that says more than it allows is refused.
+
         Raises:
-            EngineError: if the sum has another length than `num_parameters`, or is not finite.
+            EngineError: if the sum has another length than `num_parameters`, is not finite, or
+                comes with figures that must not have left the node.
         """
         sent = record["arrays"]["update_sum"]
         if tuple(sent.shape) != (num_parameters,):  # looked at before anything is unpacked
@@ -156,25 +195,63 @@ class TrainReply:
                 f"the task wants ({num_parameters},): cloud and node run different recommenders"
             )
         update_sum = np.asarray(sent.numpy(), dtype=np.float64)
-        sums = record["sums"]
-        scalars = [sums["loss_sum"], sums["norm_sum"]]
-        if not (np.isfinite(update_sum).all() and np.isfinite(scalars).all()):
+        sums = dict(record["sums"])
+        wanted = _figures(privacy)
+        if extra := sorted(set(sums) - wanted):
             raise EngineError(
-                "a train reply is not finite (NaN or infinity): lower federation.training.rate"
+                f"a train reply says {', '.join(extra)}, which must not leave a node of this run: "
+                "it runs another version"
             )
-        if not 0 <= sums["num_clipped"] <= sums["num_devices"]:
-            raise EngineError(
-                f"a train reply says {sums['num_clipped']} of {sums['num_devices']} devices were "
-                "clipped: the node counts wrongly"
-            )
-        return cls(
+
+        def count(name: str) -> int | None:
+            return int(sums[name]) if name in wanted else None
+
+        def scalar(name: str) -> float | None:
+            return float(sums[name]) if name in wanted else None
+
+        reply = cls(
             update_sum,
-            int(sums["num_devices"]),
-            int(sums["num_clipped"]),
-            int(sums["num_refused"]),
-            float(sums["loss_sum"]),
-            float(sums["norm_sum"]),
+            num_devices=int(sums["num_devices"]),
+            num_clipped=count("num_clipped"),
+            num_refused=count("num_refused"),
+            loss_sum=scalar("loss_sum"),
+            norm_sum=scalar("norm_sum"),
+            num_unclipped=count("num_unclipped"),
         )
+        _check(reply)
+        return reply
+
+
+_COUNTS = ("num_devices", "num_clipped", "num_refused", "num_unclipped")
+_SUMS = ("loss_sum", "norm_sum")
+_OPEN = frozenset(("num_clipped", "num_refused", *_SUMS))
+"""What a reply says beside the sum of updates unless the run is private."""
+
+
+def _figures(privacy: UpdatePrivacy) -> frozenset[str]:
+    """What a reply to such a task says beside the sum of updates."""
+    wanted = frozenset(("num_devices",)) | (frozenset() if privacy.hidden else _OPEN)
+    return wanted | frozenset(("num_unclipped",)) if privacy.count_unclipped else wanted
+
+
+def _both(one: Figure, other: Figure) -> Figure:
+    """Add what both sides say; None if one of them must not say it."""
+    return None if one is None or other is None else one + other
+
+
+def _check(reply: TrainReply) -> None:
+    """Refuse numbers that would poison a sum, and counts that cannot be."""
+    scalars = [value for value in (reply.loss_sum, reply.norm_sum) if value is not None]
+    if not (np.isfinite(reply.update_sum).all() and np.isfinite(scalars).all()):
+        raise EngineError(
+            "a train reply is not finite (NaN or infinity): lower federation.training.rate"
+        )
+    for what, count in (("clipped", reply.num_clipped), ("not clipped", reply.num_unclipped)):
+        if count is not None and not 0 <= count <= reply.num_devices:
+            raise EngineError(
+                f"a train reply says {count} of {reply.num_devices} devices were {what}: "
+                "the node counts wrongly"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,15 @@ PrivateText = Annotated[
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write TensorBoard's event files beside the history.")
 ]
+TargetEpsilon = Annotated[
+    float | None,
+    typer.Option(
+        "--target-epsilon",
+        metavar="EPSILON",
+        help="User-level differential privacy with this epsilon for the whole run: noise that the "
+        "cloud adds, as much as it takes, and Poisson sampling, unless --set says otherwise.",
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

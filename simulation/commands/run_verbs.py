@@ -141,6 +141,7 @@ def simulate(
     fresh: options.Fresh = False,
     resume: options.Resume = False,
     tensorboard: options.TensorBoard = False,
+    target_epsilon: options.TargetEpsilon = None,
     machine: options.Machine = False,
 ) -> None:
     """Run one federated training over all devices and print its learning curve.
@@ -161,16 +162,19 @@ def simulate(
       pocketfleet simulate --out runs/simulate --resume
 
       pocketfleet simulate --preset fleet --out runs/fleet
+
+      pocketfleet simulate --target-epsilon 4 --out runs/private
     """
+    from server.privacy.statement import PrivacyStatement
     from simulation.experiments.arms import FEDERATED, FEDERATED_BLIND
     from simulation.experiments.training import simulate_arm
     from simulation.settings import load_settings
 
     voice = Voice(machine)
     if resume:
-        settings = _settings_to_resume(out, overrides, fresh)
+        settings = _settings_to_resume(out, [*(overrides or ()), *_private(target_epsilon)], fresh)
     else:
-        settings = load_settings(preset, overrides or ())
+        settings = load_settings(preset, [*_private(target_epsilon), *(overrides or ())])
     arm = FEDERATED if private_text else FEDERATED_BLIND
     with running(out, "simulate", settings, command_line()) as run, voice.progress() as progress:
         played = simulate_arm(
@@ -188,8 +192,24 @@ def simulate(
     voice.show(
         _learning_curve(f"{arm}: {engine} engine, {settings.federation.rounds} rounds", rows)
     )
+    promised = PrivacyStatement.read(played.folder)
+    if promised:
+        voice.show("\n".join((f"Privacy: {promised.headline}.", *promised.sentences())))
     voice.show(f"Final parameters: {played.folder / 'final.npy'}")
-    voice.result({"folder": played.folder, "rounds": rows})
+    privacy = promised.model_dump(mode="json") if promised else None
+    voice.result({"folder": played.folder, "rounds": rows, "privacy": privacy})
+
+
+def _private(target_epsilon: float | None) -> list[str]:
+    """What --target-epsilon is short for; a --set that comes later may change any of it."""
+    if target_epsilon is None:
+        return []
+    return [
+        "federation.privacy.mechanism=central",
+        f"federation.privacy.target_epsilon={target_epsilon}",
+        "federation.schedule.sampling=poisson",
+        "federation.schedule.over_selection=1",
+    ]
 
 
 def _settings_to_resume(out: Path, overrides: list[str] | None, fresh: bool) -> "Settings":

@@ -4,12 +4,12 @@
     worker 0        ClientApp: answers for node 0, then 2, then 5 ...
     worker 1        ClientApp: answers for node 1, then 3, then 4 ...
 
-A worker holds no state that matters: any of them can answer for any node. One that dies (killed,
+A worker holds no state that matters: any of them can answer for any node, and what a node remembers
+(the state of its Flower context) comes back with its answer. One that dies (killed,
 out of memory) takes the messages with it that were not answered yet; their nodes have failed, as
 under Flower, and the next round starts new workers.
 """
 
-import copy
 import multiprocessing
 import signal
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
 import clients.app
@@ -74,7 +74,8 @@ class PoolGrid(InlineGrid):
         broken = False
         for message_id, future in futures.items():
             try:
-                answers[message_id] = future.result()
+                answers[message_id], kept = future.result()
+                pushed[message_id][1].state = kept
             except BrokenProcessPool:
                 broken = True
                 sent, _ = pushed[message_id]
@@ -97,8 +98,9 @@ def _prepare() -> None:
     torch.set_flush_denormal(True)
 
 
-def _answer(sent: Message, context: Context) -> Message:
-    return answer(clients.app.app, sent, copy.deepcopy(context))
+def _answer(sent: Message, context: Context) -> tuple[Message, RecordDict]:
+    reply = answer(clients.app.app, sent, context)
+    return reply, context.state
 
 
 def run_in_pool(run_folder: Path, num_nodes: int, workers: int) -> None:

@@ -87,7 +87,7 @@ def state_of(rows: Sequence[dict[str, Any]]) -> str:
     """How a run goes, in a few words: speed, bytes, accuracy so far, and what was lost.
 
     >>> row = {"num_reported": 90, "seconds": 0.5, "bytes_up": 3e6, "num_lost": 0, "metrics": None}
-    >>> state_of([row])
+    >>> state_of([row | {"epsilon": None}])
     '180 devices/s · 3.0 MB up'
     """
     seconds = sum(row["seconds"] for row in rows)
@@ -98,6 +98,8 @@ def state_of(rows: Sequence[dict[str, Any]]) -> str:
     evaluated = [row for row in rows if row["metrics"]]
     if evaluated:
         parts.append(f"HR@10 {100 * evaluated[-1]['metrics']['full']['hr@10']:.1f} %")
+    if rows[-1]["epsilon"] is not None:
+        parts.append(f"epsilon {rows[-1]['epsilon']:.2f}")
     if lost := sum(row["num_lost"] for row in rows):
         parts.append(f"{lost:,} lost")
     return " · ".join(parts)

@@ -21,6 +21,7 @@ from models.files import write_text, write_whole
 from models.recommender import Shared, initial_parameters, parameter_layout, trained_names
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
+from server.privacy.accounts import with_noise_solved
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
 from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import run_flower
@@ -102,7 +103,8 @@ def prepare_arm(
         read_private_text: whether the devices look at private texts.
 
     Raises:
-        SettingsError: if a cohort, or the nodes, outnumber the devices.
+        SettingsError: if a cohort, or the nodes, outnumber the devices, or the privacy that is
+            asked for cannot be had, or secure sums could overflow.
     """
     folder = run.arm(name)
     (folder / SERVER_JOB_FILE).unlink(missing_ok=True)  # written last: it says that all is there
@@ -112,13 +114,18 @@ def prepare_arm(
     layout = parameter_layout(settings.recommender, materials.world.manifest.num_items, text_dim)
     train_s = settings.world.reference.step_s * federation.training.local_epochs
     names = trained_names(layout, federation.training.trained)
+    dim = layout.only(names).size
+    up_bytes, more_down_bytes = federation.traffic_of_a_phone(dim, federation.cohort_size)
     cost = RoundCost(
-        bytes_down=layout.size * BYTES_PER_PARAMETER,
-        bytes_up=layout.only(names).size * BYTES_PER_PARAMETER,
+        bytes_down=layout.size * BYTES_PER_PARAMETER + more_down_bytes,
+        bytes_up=up_bytes,
         train_s=train_s,
     )
     timeline = Timeline(settings.world, num_devices, cost, settings.seed)
-    plan_cohorts(timeline, federation).write(folder / "cohorts.npz")
+    plan = plan_cohorts(timeline, federation)
+    federation = with_noise_solved(federation, num_devices, plan, dim)
+    federation.secure_plan(dim, num_devices)  # refuses what could overflow
+    plan.write(folder / "cohorts.npz")
     num_items = materials.world.manifest.num_items
     parts = initial_parameters(settings.recommender, num_items, text_dim, settings.seed)
     _save(folder / "initial.npy", layout.flatten(parts | start).numpy())
@@ -139,6 +146,7 @@ def prepare_arm(
         num_devices=num_devices,
         num_parameters=layout.size,
         trained=layout.stretches(names),
+        tiers=tuple(tier.name for tier in settings.world.tiers),
         federation=federation,
         plan=folder / "cohorts.npz",
         initial=folder / "initial.npy",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models import intervals
 from models.metrics import PROTOCOLS
 from server.history import BYTES_PER_PARAMETER
+from server.privacy.statement import PrivacyStatement
 from server.settings import ServerJob
 from simulation.experiments.arms import (
     CARDS,
@@ -90,6 +91,7 @@ class Summary:
             recommendations=user_examples(self.run, self.settings, outcome),
             leak_check=self._leak_check(),
             limits=self._limits(),
+            privacy=self._privacy(),
         )
 
     def _values(self, arm: str, metric: str, protocol: str = "full") -> NDArray[np.float64]:
@@ -313,6 +315,14 @@ class Summary:
             ),
         )
 
+    def _privacy(self) -> tuple[str, ...]:
+        """What is promised of the federated arm, epsilon first."""
+        promised = PrivacyStatement.read(self.outcome.federated[FEDERATED].folder)
+        if promised is None:
+            return ()
+        twice = "Each federated arm spends this by itself; to publish two of them costs twice."
+        return (f"Privacy: {promised.headline}.", *promised.sentences(), twice)
+
     def _limits(self) -> tuple[str, ...]:
         users = len(self.outcome.materials.evaluated)
         limits: tuple[str, ...] = (
@@ -321,7 +331,10 @@ class Summary:
             "One seed. The README's table says which figures are means over several.",
             "Device tiers, their speeds, networks and dropouts are assumptions; times of a tier "
             "are this machine's, scaled.",
-            "Updates are clipped but not noised, and sums are not masked: nothing here is "
+            "The comparison ranks for every user, as an experimenter may: its figures are not "
+            "released under differential privacy."
+            if self.settings.federation.privacy.is_private
+            else "Updates are clipped but not noised, and sums are not masked: nothing here is "
             "differentially private.",
             "A phone's training is simulated in torch; only serving runs as it would on a phone.",
         )

@@ -264,6 +264,9 @@ class ReportData(Node):
     recommendations: tuple[UserExample, ...]
     leak_check: LeakCheck
     limits: tuple[str, ...] = Field(description="what this run does not show")
+    privacy: tuple[str, ...] = Field(
+        default=(), description="what is promised of the federated arms, epsilon first; or nothing"
+    )
 
     @model_validator(mode="after")
     def _keys_are_known(self) -> Self:

@@ -33,6 +33,7 @@ def render_terminal(report: ReportData) -> Group:
         Padding(Text(report.headline, style="bold"), (1, 0)),
         _table(report),
         Padding(verdict, (1, 0)),
+        *(Text(sentence) for sentence in report.privacy),
     )
 
 

@@ -1,8 +1,9 @@
-"""From a population on the virtual clock to the plan of a run, synchronous or buffered."""
+"""From a population on the virtual clock to the plan of a run: synchronous, Poisson or buffered."""
 
 from server.cohorts import CohortPlan
 from server.settings import Federation
 from simulation.world.buffered import plan_buffered
+from simulation.world.poisson import plan_poisson
 from simulation.world.timeline import Timeline, plan_synchronous
 
 
@@ -16,4 +17,6 @@ def plan_cohorts(timeline: Timeline, federation: Federation) -> CohortPlan:
     federation.check_population(timeline.num_devices)
     if federation.schedule.mode == "buffered":
         return plan_buffered(timeline, federation)
+    if federation.schedule.sampling == "poisson":
+        return plan_poisson(timeline, federation)
     return plan_synchronous(timeline, federation)

@@ -116,6 +116,10 @@ class Timeline:
                 break
         return np.sort(np.concatenate(found))
 
+    def there(self, device_ids: NDArray[np.int64], time_s: float) -> NDArray[np.bool_]:
+        """Whether each device could take part now: it has the app, and is available."""
+        return self._can_serve(device_ids) & self._availability.available(device_ids, time_s)
+
     def _can_serve(self, device_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each device can hold what serving takes: the app is not installed on others."""
         needed = self.world.reference.serving_mb * 1e6

@@ -56,7 +56,7 @@ def test_a_cohort_is_the_sum_of_its_clipped_devices(devices, block_bytes: int, e
     training = local_training(
         local_epochs=epochs, rate=0.3, clip_norm=clip_norm, block_bytes=block_bytes
     )
-    reply = train_cohort(devices, TrainTask(start(), cohort + FIRST, 1, training), SHAPE)
+    reply = train_cohort(devices, TrainTask(start(), cohort + FIRST, 1, training), SHAPE, 0)
     expected = sum(
         update * min(1.0, clip_norm / norm) for update, norm in zip(updates, norms, strict=True)
     )

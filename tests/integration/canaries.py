@@ -62,7 +62,8 @@ def tapped(self, message, context):
     except Exception as error:
         (folder / f"{{uuid.uuid4().hex}}.error.json").write_text(json.dumps(str(error)))
         raise
-    write(folder, f"out-{{message.metadata.message_type}}", reply.content)
+    kind = message.metadata.message_type.replace(".", "_")
+    write(folder, f"out-{{kind}}", reply.content)
     return reply
 
 

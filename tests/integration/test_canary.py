@@ -19,6 +19,7 @@ from clients.protocol.messages import TrainReply
 from models.errors import EngineError
 from models.metrics import PROTOCOLS
 from server.history import History
+from server.settings import Federation
 from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import RAY_ADDRESS, run_flower
 from simulation.engines.inline import run_inline
@@ -32,7 +33,7 @@ from tests.integration.canaries import (
     tap_here,
     with_personal,
 )
-from tests.tiny_world import TIERS, TinyWorld, federation
+from tests.tiny_world import TIERS, TinyWorld, federation, private
 
 NODES, ROUNDS = 2, 3
 Play = Callable[[Path], None]
@@ -85,6 +86,42 @@ def test_canary_is_in_no_message_log_or_history(
         assert known.found_below(folder) == set()
     assert History(folder).rows()[-1]["faults"] == []
     only_sums(tiny, tapped)
+
+
+def hidden() -> Federation:
+    """Noise of the cloud on a sum that it sees only whole."""
+    whole = private(NODES, ROUNDS).model_dump()
+    whole["secure_sum"] |= {"enabled": True}
+    return Federation.model_validate(whole)
+
+
+@pytest.mark.parametrize(
+    ("promised", "train_reply"),
+    [(private(NODES, ROUNDS), {"arrays.update_sum"}), (hidden(), {"secure_sum.message"})],
+    ids=["noised", "hidden"],
+)
+@pytest.mark.parametrize("engine", ["inline", "pool"])
+def test_canary_is_nowhere_in_a_private_run_and_replies_say_less(
+    planted: tuple[TinyWorld, Canaries, Tapped],
+    promised: Federation,
+    train_reply: set[str],
+    engine: str,
+):
+    """No loss, norm or count that depends on data leaves a node; a hidden sum is bytes alone."""
+    tiny, canaries, tapped = planted
+    folder = tiny.prepare_run("run", promised)
+    begun = with_personal(canaries, folder / "taste.npy")
+    ENGINES[engine](folder)
+    ended = with_personal(canaries, folder / "taste.npy")
+    for known in (begun, ended):
+        assert known.found_below(tapped.folder) == set()
+        assert known.found_below(folder) == set()
+    replies = tapped.replies("train") + tapped.replies("train_masked")
+    assert len(replies) == NODES * ROUNDS
+    for shapes, words in replies:
+        assert set(shapes) == train_reply
+        assert set(words) <= {"sums.num_devices"}
+    assert all(row["loss"] is None for row in History(folder).rows()[1:])
 
 
 def only_sums(tiny: TinyWorld, tapped: Tapped) -> None:

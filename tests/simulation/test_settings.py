@@ -52,6 +52,10 @@ def test_a_circle_of_presets_is_refused(tmp_path):
         ),
         ("data.source=netflix", r"data\.source = 'netflix': .*'ml-100k'"),
         ("federation.cohort_size=many", r"cohort_size = 'many': .*valid integer"),
+        (
+            "federation.privacy.noise_multiplier=2",
+            r"^settings: federation\.privacy: mechanism is \"none\" and noise_multiplier is 2",
+        ),
         ("seed.x=1", r"'seed' is a value, not a section"),
         ("rounds", r"wants section\.key=value, got 'rounds'"),
     ],

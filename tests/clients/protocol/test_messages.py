@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from clients.protocol.messages import EvalReply, EvalTask, TrainReply, TrainTask
+from clients.protocol.messages import EvalReply, EvalTask, TrainReply, TrainTask, UpdatePrivacy
 from models.errors import EngineError
 from models.metrics import MetricSums
 from models.recommender import Personal
@@ -24,12 +24,14 @@ def reply(size: int = 4, **changes) -> TrainReply:
 
 
 def test_a_train_task_survives_the_wire():
-    task = TrainTask(np.array([1.5, -2], np.float32), np.array([7, 9]), 3, local_training())
+    task = TrainTask(
+        np.array([1.5, -2], np.float32), np.array([7, 9]), 3, local_training(), PRIVATE
+    )
     back = TrainTask.from_record(task.to_record())
     np.testing.assert_array_equal(back.parameters, task.parameters)
     np.testing.assert_array_equal(back.device_ids, task.device_ids)
     assert back.parameters.dtype == np.float32
-    assert (back.round_number, back.training) == (3, task.training)
+    assert (back.round_number, back.training, back.privacy) == (3, task.training, PRIVATE)
 
 
 def test_a_train_reply_survives_the_wire_in_float64():
@@ -37,7 +39,24 @@ def test_a_train_reply_survives_the_wire_in_float64():
     np.testing.assert_array_equal(back.update_sum, reply().update_sum)
     assert back.update_sum.dtype == np.float64
     rest = [getattr(back, field.name) for field in dataclasses.fields(back)[1:]]
-    assert rest == [2, 1, 1, 5.5, 2.25]
+    assert rest == [2, 1, 1, 5.5, 2.25, None]
+
+
+PRIVATE = UpdatePrivacy(hidden=True, count_unclipped=True, local_noise_multiplier=0.0)
+
+
+def test_a_private_reply_survives_the_wire_without_what_is_hidden():
+    sent = reply(num_unclipped=1).allowed_by(PRIVATE)
+    back = TrainReply.from_record(sent.to_record(), 4, PRIVATE)
+    rest = [getattr(back, field.name) for field in dataclasses.fields(back)[1:]]
+    assert rest == [3, None, None, None, None, 1]
+    total = TrainReply.nothing(4, PRIVATE) + back + back
+    assert (total.num_devices, total.num_unclipped, total.loss_sum) == (6, 2, None)
+
+
+def test_a_reply_that_says_what_must_not_leave_a_node_is_refused():
+    with pytest.raises(EngineError, match="says loss_sum, norm_sum, num_clipped, num_refused, whi"):
+        TrainReply.from_record(reply().to_record(), 4, PRIVATE)
 
 
 def test_replies_add_up():

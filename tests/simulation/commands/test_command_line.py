@@ -24,9 +24,11 @@ VERBS = [
     ["world", "build"],
     ["world", "describe"],
     ["simulate"],
+    ["epsilon"],
     ["deploy"],
     ["compare"],
     ["report"],
+    ["audit"],
     ["doctor"],
 ]
 
@@ -67,6 +69,12 @@ def test_no_verb_shows_the_help_and_is_no_success(capsys):
     ("arguments", "line"),
     [
         (["simulate", "--set", "federation.cohort_size=0"], "federation.cohort_size = 0"),
+        (["epsilon", "-n", "9", "-c", "10", "-r", "1", "-z", "1"], "--cohort is 10, there are 9"),
+        (["epsilon", "-n", "9", "-c", "3", "-r", "1"], "give one of the two"),
+        (
+            ["simulate", "--target-epsilon", "4", "-s", "federation.schedule.over_selection=2"],
+            "faster",
+        ),
         (["quickstart", "--preset", "nothing.toml"], "no preset 'nothing.toml'"),
         (["data", "fetch", "netflix"], "no data source 'netflix'"),
         (["report", "nowhere"], "nowhere"),
@@ -251,3 +259,20 @@ def test_doctor_misses_a_command_of_flower(monkeypatch, capsys):
 def _findings(capsys) -> dict[str, dict]:
     found = json.loads(capsys.readouterr().out)
     return {finding["what"]: finding for finding in found["findings"]}
+
+
+def test_epsilon_prices_a_run_three_ways(capsys):
+    asked = ["epsilon", "--devices", "1000", "--cohort", "50", "--rounds", "100", "--json"]
+    assert run([*asked, "--noise", "1", "--delta", "5e-4", "--most-rounds", "12"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    prices = [row["epsilon"] for row in found["rows"]]
+    assert prices == pytest.approx([2.40, 2.93, 16.7], rel=0.01)
+    assert found["rows"][2]["accounted_as"] == "no amplification, 12 rounds"
+
+
+def test_epsilon_solves_for_the_noise(capsys):
+    asked = ["epsilon", "-n", "1000", "-c", "1000", "-r", "4", "--json"]
+    assert run([*asked, "--target-epsilon", "2"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["epsilon"] for row in rows[::2]] == pytest.approx([2.0, 2.0])
+    assert rows[0]["noise_multiplier"] == pytest.approx(rows[2]["noise_multiplier"])

@@ -12,6 +12,7 @@ from server.history import History
 from simulation.engines import flower
 from simulation.engines.flower import run_flower
 from simulation.engines.inline import run_inline
+from tests.server.secure_sum.test_hidden_rounds import distributed, hidden
 from tests.simulation.engines.processes import (
     long_rounds,
     ray_workers,
@@ -53,6 +54,21 @@ def test_flwr_run_gives_the_parameters_of_the_inline_engine(
     np.testing.assert_allclose(tastes[1], tastes[0], atol=1e-5)
     assert who_names(under_flower, *scratch) == []
     assert len(scratch) == 1 and not scratch[0].exists()
+
+
+@pytest.mark.slow
+def test_hidden_sums_under_flower_are_those_of_the_inline_engine_to_the_bit(
+    tiny: TinyWorld, scratch: list[Path]
+):
+    """Four messages a sum, and a node's secrets stay in the state that Flower keeps for it."""
+    settings = distributed(hidden(3), 0.3)
+    inline = tiny.prepare_run("inline", settings)
+    run_inline(inline, 3)
+    under_flower = tiny.prepare_run("flower", settings)
+    run_flower(under_flower, 3)
+    for ours, theirs in zip(History(inline).rows(), History(under_flower).rows(), strict=True):
+        assert theirs["faults"] == [] and theirs | {"seconds": 0} == ours | {"seconds": 0}
+    np.testing.assert_array_equal(History(under_flower).read_final(), History(inline).read_final())
 
 
 @pytest.mark.slow

@@ -130,8 +130,8 @@ from simulation.experiments.federation import run_arm
 torch.set_num_threads(1)
 real = server.strategy.train_round
 
-def train_round(nodes, job, state, cohort, round_number):
-    replies = real(nodes, job, state, cohort, round_number)
+def train_round(nodes, job, sent, cohort, round_number, clip_norm):
+    replies = real(nodes, job, sent, cohort, round_number, clip_norm)
     if round_number == 3:
         print("here", flush=True)
         time.sleep(600)

@@ -176,3 +176,10 @@ def test_loading_what_is_no_report_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not a report: title: .*; run") as caught:
         load_report(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_promise_to_each_user_has_a_section_of_its_own(report: ReportData) -> None:
+    promised = ("Privacy: epsilon 4 at delta 1e-05.", "Not covered: evaluation <here>.")
+    text = render_page(report.model_copy(update={"privacy": promised}))
+    assert "Not covered: evaluation &lt;here&gt;." in text and 'id="privacy"' in text
+    assert 'id="privacy"' not in render_page(report)

@@ -39,3 +39,10 @@ def test_a_failed_leak_check_is_loud(report: ReportData) -> None:
     failed = report.leak_check.model_copy(update={"passed": False})
     assert "LEAK CHECK FAILED" in _print(report.model_copy(update={"leak_check": failed}))
     assert "leak check passed" in _print(report)
+
+
+def test_a_promise_to_each_user_is_printed(report: ReportData) -> None:
+    promised = ("Privacy: epsilon 4 at delta 1e-05.", "Not covered: evaluation.")
+    printed = _print(report.model_copy(update={"privacy": promised}))
+    assert all(sentence in printed for sentence in promised)
+    assert "Privacy" not in _print(report)

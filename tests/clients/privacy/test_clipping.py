@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from clients.local_training import LocalUpdates, add_up_rows, sum_of_clipped, updates_of
-from clients.protocol.messages import TrainReply
+from clients.protocol.messages import NOT_PRIVATE, TrainReply, TrainTask, UpdatePrivacy
 from models.parameters import Layout
+from tests.tiny_world import local_training
 
 LAYOUT = Layout(("a", "b"), ((2, 2), (3,)))
 SIZE = LAYOUT.size
@@ -21,8 +22,10 @@ def block(rows: np.ndarray) -> LocalUpdates:
     return updates_of(torch.ones(len(rows)), moved, LAYOUT, add_up_rows)
 
 
-def summed(rows: np.ndarray, clip_norm: float) -> TrainReply:
-    return sum_of_clipped([block(rows)], clip_norm, SIZE)
+def summed(rows: np.ndarray, clip_norm: float, privacy: UpdatePrivacy = NOT_PRIVATE) -> TrainReply:
+    training = local_training(clip_norm=clip_norm)
+    task = TrainTask(np.zeros(SIZE, np.float32), np.arange(len(rows)), 1, training, privacy)
+    return sum_of_clipped([block(rows)], task, SIZE, seed=0)
 
 
 @example(rows=np.eye(3, SIZE, dtype=np.float32) * 27.5, clip_norm=27.5)
@@ -59,3 +62,24 @@ def test_a_device_that_is_not_finite_is_refused_and_spares_the_others():
     np.testing.assert_allclose(reply.update_sum, [0.6, 0.8, 0, 0, 0, 0, 0], atol=1e-6)
     assert (reply.num_devices, reply.num_clipped, reply.num_refused) == (1, 1, 2)
     assert (reply.norm_sum, reply.loss_sum) == (5.0, 1.0)
+
+
+def test_a_private_reply_says_nothing_that_data_has_changed():
+    """Neither what an update was, nor that one was no number."""
+    hidden = UpdatePrivacy(hidden=True, count_unclipped=False, local_noise_multiplier=0)
+    rows = np.zeros((3, SIZE), np.float32)
+    rows[0, 0], rows[1, :2] = np.nan, (3.0, 4.0)
+    reply = summed(rows, 1.0, hidden)
+    assert reply.num_devices == 3
+    figures = (reply.num_clipped, reply.num_refused, reply.loss_sum, reply.norm_sum)
+    assert (*figures, reply.num_unclipped) == (None,) * 5
+    assert set(reply.to_record()["sums"]) == {"num_devices"}
+
+
+def test_only_updates_that_are_short_enough_are_counted_as_such():
+    """A zero update is short; one that is no number is not."""
+    counting = UpdatePrivacy(hidden=True, count_unclipped=True, local_noise_multiplier=0)
+    rows = np.zeros((4, SIZE), np.float32)
+    rows[1, 0], rows[2, 0], rows[3, 0] = 1.0, 1.5, np.inf
+    reply = summed(rows, 1.0, counting)
+    assert (reply.num_unclipped, reply.num_devices) == (2, 4)

@@ -1,4 +1,4 @@
-"""What a phone does to its update before anybody sees it.
+"""Clipping: no device moves a sum by more than it may.
 
 Formal guarantee, of `clip_factors` in `clients.local_training.sum_of_clipped`: each device's update
 enters a sum with an L2 norm of at most `clip_norm`, up to float32 rounding (a relative 1e-5),

@@ -1,0 +1,1 @@
+"""What both ends of a secure sum share: ring, rounding, noise, keys, shares, and the messages."""

@@ -1,0 +1,1 @@
+"""A party of a secure sum: what it hides, and what it refuses to give away."""

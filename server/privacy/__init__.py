@@ -1,0 +1,1 @@
+"""User-level differential privacy, the cloud's part: noise, clip norms, accounting, the ledger."""
