@@ -19,7 +19,8 @@ from torch import Tensor
 
 from clients.privacy.clipping import clip_factors
 from clients.privacy.local_noise import noise_of_devices
-from clients.protocol.messages import TrainReply, TrainTask
+from clients.protocol.messages import LocalTraining, TrainReply, TrainTask
+from models.errors import EngineError
 from models.parameters import Layout
 
 Shared = dict[str, Tensor]
@@ -52,6 +53,21 @@ class LocalUpdates:
         return torch.stack([self.weighted_sum(one) for one in torch.eye(len(self.norms))])
 
 
+def processor_of(training: LocalTraining) -> torch.device:
+    """Where blocks are trained.
+
+    Raises:
+        EngineError: if this machine has no such processor.
+    """
+    wanted = training.processor
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise EngineError(
+            'federation.training.processor is "cuda", and torch finds no such GPU on this machine: '
+            'set it to "cpu", or install a torch that knows it'
+        )
+    return torch.device("cpu" if wanted == "auto" else wanted)
+
+
 def as_it_is(name: str, values: Tensor) -> Tensor:
     """What every device has whole is laid out already."""
     return values
@@ -76,15 +92,15 @@ def updates_of(
             tensor[device] = 0.0
 
     def weighted_sum(weights: Tensor) -> Tensor:
-        return layout.flatten(
-            {name: add_up(name, tensor, weights) for name, tensor in moved.items()}
-        )
+        here = weights.to(losses.device)
+        added = {name: add_up(name, tensor, here) for name, tensor in moved.items()}
+        return layout.flatten(added).cpu()
 
     def rows() -> Tensor:
         whole = {name: spread(name, tensor) for name, tensor in moved.items()}
-        return layout.flatten(whole, batch_dims=1)
+        return layout.flatten(whole, batch_dims=1).cpu()
 
-    return LocalUpdates(losses, norms, weighted_sum, rows)
+    return LocalUpdates(losses.cpu(), norms.cpu(), weighted_sum, rows)
 
 
 def add_up_rows(name: str, values: Tensor, weights: Tensor) -> Tensor:

@@ -17,7 +17,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.local_training import LocalUpdates, blocks_within, sum_of_clipped, updates_of
+from clients.local_training import (
+    LocalUpdates,
+    blocks_within,
+    processor_of,
+    sum_of_clipped,
+    updates_of,
+)
 from clients.privacy.clipping import clip_factors
 from clients.protocol.messages import LocalTraining, TrainReply, TrainTask
 from clients.shard import DeviceShard
@@ -91,7 +97,8 @@ def trained_blocks(
         device ids (B,) and what training made of them.
     """
     layout = parameter_layout(settings, *shard.text.shape)
-    parameters = layout.unflatten(torch.from_numpy(task.parameters.copy()))
+    sent = torch.from_numpy(task.parameters.copy()).to(processor_of(task.training))
+    parameters = layout.unflatten(sent)
     shard.personal.settle(task.round_number - 1)
     changed: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     for rows in _blocks(shard, task, settings):
@@ -132,23 +139,24 @@ def train_devices(
     Args:
         shard: the node's devices.
         rows: (B,) local rows.
-        parameters: shared parameters without a leading axis.
+        parameters: shared parameters without a leading axis; where they are is where the block is
+            trained. What is returned can be used by a processor.
         task: round number and local training settings.
         settings: the shape of the recommender.
         seed: the run's seed.
     """
-    training = task.training
+    training, processor = task.training, parameters["scale"].device
     histories, _ = shard.events.cut(rows)
     history = histories.training_block(np.arange(len(rows)), settings.max_history)
     local = LocalCatalogue.of(
         history, _negatives(shard, rows, histories, task, seed), shard.manifest.num_items
-    )
-    text = local.text(torch.from_numpy(shard.text))
+    ).to(processor)
+    text = local.text(torch.from_numpy(shard.text).to(processor))
     start = local.parameters(parameters)
-    taste = torch.from_numpy(np.array(shard.taste[rows]))
+    taste = torch.from_numpy(np.array(shard.taste[rows])).to(processor)
     layout = parameter_layout(settings, *shard.text.shape)
     names = trained_names(layout, training.trained)
-    duals = _duals(shard, rows, layout.only(names), training)
+    duals = _duals(shard, rows, layout.only(names), training, processor)
     first = gradients(start, text, local, taste, names, training.precision)
     wanted = {name: first.shared[name] - duals.get(name, 0.0) for name in names}
     moved = {name: grad.mul_(-training.rate) for name, grad in wanted.items()}
@@ -165,16 +173,20 @@ def train_devices(
         taste = taste - training.personal_rate * step.taste
     updates = updates_of(first.losses, moved, layout.only(names), local.weighted_sum, local.spread)
     kept = _new_duals(duals, moved, updates, training, layout.only(names))
-    return TrainedDevices(updates, Personal(taste), kept)
+    return TrainedDevices(updates, Personal(taste.cpu()), kept)
 
 
 def _duals(
-    shard: DeviceShard, rows: NDArray[np.int64], layout: Layout, training: LocalTraining
+    shard: DeviceShard,
+    rows: NDArray[np.int64],
+    layout: Layout,
+    training: LocalTraining,
+    processor: torch.device,
 ) -> Shared:
     """What FedDyn keeps on each phone, by name; nothing without it."""
     if not training.dynamic:
         return {}
-    flat = torch.from_numpy(np.array(shard.duals[rows]))
+    flat = torch.from_numpy(np.array(shard.duals[rows])).to(processor)
     sizes = [math.prod(shape) for shape in layout.shapes]
     parts = flat.split(sizes, dim=1)
     return {
@@ -194,10 +206,10 @@ def _new_duals(
         return torch.empty(len(updates.norms), 0)
     factors = training.proximal * clip_factors(updates.norms, training.clip_norm)
     new = {
-        name: duals[name] - factors.reshape(-1, *[1] * (tensor.ndim - 1)) * tensor
+        name: duals[name] - factors.to(tensor.device).reshape(-1, *[1] * (tensor.ndim - 1)) * tensor
         for name, tensor in moved.items()
     }
-    return layout.flatten(new, batch_dims=1)
+    return layout.flatten(new, batch_dims=1).cpu()
 
 
 def train_one_device(
@@ -223,7 +235,7 @@ def train_one_device(
     layout = parameter_layout(settings, *shard.text.shape)
     names = trained_names(layout, training.trained)
     own = {name: tensor.clone() for name, tensor in parameters.items()}
-    duals = _duals(shard, np.array([row]), layout.only(names), training)
+    duals = _duals(shard, np.array([row]), layout.only(names), training, torch.device("cpu"))
     taste = torch.from_numpy(np.array(shard.taste[row]))
     first_loss = torch.zeros(())
     for epoch in range(training.local_epochs):

@@ -96,6 +96,16 @@ class HistoryBlock:
     target_mask: Tensor
     private: Tensor | None
 
+    def to(self, processor: torch.device) -> "HistoryBlock":
+        """The same block where it is worked on."""
+        return HistoryBlock(
+            self.items.to(processor),
+            self.mask.to(processor),
+            self.targets.to(processor),
+            self.target_mask.to(processor),
+            None if self.private is None else self.private.to(processor),
+        )
+
 
 def parameter_layout(settings: RecommenderSettings, num_items: int, text_dim: int) -> Layout:
     """Names and shapes of the shared parameters: the same on the cloud and on every phone."""

@@ -83,6 +83,14 @@ class LocalCatalogue:
         items, targets, drawn = place.split([length, length, negatives.shape[1]], dim=1)
         return cls(rows, replace(history, items=items, targets=targets), drawn, num_items)
 
+    def to(self, processor: torch.device) -> "LocalCatalogue":
+        """The same where the gradients are worked out."""
+        rows, negatives = (
+            None if tensor is None else tensor.to(processor)
+            for tensor in (self.rows, self.negatives)
+        )
+        return LocalCatalogue(rows, self.history.to(processor), negatives, self.num_items)
+
     def text(self, text: Tensor) -> Tensor:
         """Text vectors (N, text_dim) of the catalogue -> (1, N, .) or (B, M, .)."""
         return text.unsqueeze(0) if self.rows is None else self._taken(text)
@@ -114,7 +122,7 @@ class LocalCatalogue:
             return total.reshape(values.shape[1:])
         assert self.rows is not None
         scaled = values * weights.reshape(-1, *[1] * (values.ndim - 1))
-        summed = torch.zeros(self.num_items + 1, *values.shape[2:], dtype=values.dtype)
+        summed = values.new_zeros(self.num_items + 1, *values.shape[2:])
         return summed.index_add_(0, self.rows.reshape(-1), scaled.flatten(0, 1))[:-1]
 
     def spread(self, name: str, values: Tensor) -> Tensor:
@@ -122,7 +130,7 @@ class LocalCatalogue:
         if self._is_whole(name):
             return values
         assert self.rows is not None
-        spread = torch.zeros(len(values), self.num_items + 1, *values.shape[2:])
+        spread = values.new_zeros(len(values), self.num_items + 1, *values.shape[2:])
         index = self.rows.reshape(*self.rows.shape, *[1] * (values.ndim - 2)).expand_as(values)
         return spread.scatter_(1, index, values)[:, :-1]
 
@@ -194,14 +202,14 @@ def gradients(
         private = history.private
         shape = (len(taste), text.shape[2], taste.shape[1])
         grads["private_projection"] = (
-            torch.zeros(shape) if private is None else private.mT @ d_events
+            taste.new_zeros(shape) if private is None else private.mT @ d_events
         )
     return Gradients(losses, {name: grads[name] for name in trained}, d_states.sum(dim=1))
 
 
 def _attention(parameters: Shared, events: Tensor, history: HistoryBlock) -> Tensor:
     """The weights (B, H, t, j) of event j in the state after event t."""
-    now = torch.arange(events.shape[1])
+    now = torch.arange(events.shape[1], device=events.device)
     age = now.unsqueeze(1) - now.unsqueeze(0)  # (t, j)
     content = (events @ parameters["attention_content"]).mT.unsqueeze(2)  # (B, H, 1, j)
     recency = parameters["attention_recency"][:, age.clamp(min=0)].permute(0, 3, 1, 2)
@@ -255,7 +263,7 @@ def _low_rank_back(parameters: Shared, text: Tensor, d_items: Tensor, grads: Sha
 def _gates_back(parameters: Shared, grads: Shared) -> None:
     """From how much is taken of each part to the gates (B, 2); a part that is not there gets 0."""
     opened = parameters["gate"].sigmoid()
-    nothing = torch.zeros(len(grads["scale"]))
+    nothing = opened.new_zeros(len(grads["scale"]))
     parts = ("gate of the low rank", "gate of the adapter")
     each = torch.stack([grads.get(part, nothing) for part in parts], dim=1)
     grads["gate"] = each * 2.0 * opened * (1.0 - opened)
@@ -306,7 +314,7 @@ def _sampled_softmax(
     """Loss of the target against each device's own negatives; they are items of its own."""
     history, negatives = local.history, local.negatives
     assert negatives is not None
-    rows = torch.arange(len(states)).unsqueeze(1)
+    rows = torch.arange(len(states), device=states.device).unsqueeze(1)
     scale = parameters["scale"].unsqueeze(2)
     bias = parameters["item_bias"]
     rivals, wanted = items[rows, negatives], items[rows, history.targets]  # (B, K, dim), (B, T, .)
@@ -323,10 +331,10 @@ def _sampled_softmax(
     d_own, d_others = d_scores[:, :, :1], d_scores[:, :, 1:]  # (B, T, 1), (B, T, K)
     d_unscaled = d_own * wanted + d_others @ rivals
     width = items.shape[1]
-    d_bias = torch.zeros(len(states), width)
+    d_bias = states.new_zeros(len(states), width)
     d_bias.scatter_add_(1, history.targets, d_own.squeeze(2))
     d_bias.scatter_add_(1, negatives, d_others.sum(dim=1))
-    d_items = torch.zeros(len(states), width, states.shape[2])
+    d_items = states.new_zeros(len(states), width, states.shape[2])
     if wants_items:
         _add_rows(d_items, history.targets, d_own * scaled)
         _add_rows(d_items, negatives, d_others.mT @ scaled)
@@ -351,5 +359,5 @@ def _softmax_in_place(scores: Tensor) -> tuple[Tensor, Tensor]:
 def _add_rows(table: Tensor, index: Tensor, values: Tensor) -> None:
     """Add values (B, T, dim) to rows (B, T) of each device's table (B, N, dim)."""
     devices, width, size = table.shape
-    flat = index + width * torch.arange(devices).unsqueeze(1)
+    flat = index + width * torch.arange(devices, device=index.device).unsqueeze(1)
     table.view(-1, size).index_add_(0, flat.reshape(-1), values.reshape(-1, size))

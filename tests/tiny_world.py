@@ -139,6 +139,7 @@ def local_training(**changes: float) -> LocalTraining:
         "proximal": 0.0,
         "dynamic": False,
         "precision": "fp32",
+        "processor": "cpu",
         "block_bytes": 7 * 4 * (NUM_ITEMS * 6 + NUM_ITEMS * 8),
     }
     return LocalTraining(**(settings | changes))

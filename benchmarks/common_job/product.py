@@ -85,6 +85,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
         trained="all",
         proximal=0.0,
         dynamic=False,
+        processor="cpu",
         precision="fp32",
         block_bytes=block_bytes(),
     )

@@ -50,6 +50,10 @@ class LocalTraining(BaseModel):
     precision: Literal["fp32", "bf16"] = Field(
         description="of the factors of the dear products; bf16 is for processors that have it"
     )
+    processor: Literal["auto", "cpu", "cuda"] = Field(
+        description="that trains blocks of devices; auto: a GPU if the machine that starts the run "
+        "has one"
+    )
     block_bytes: int = Field(
         ge=0, description="working set of devices trained at once; 0: as the machine's cache allows"
     )

@@ -1,7 +1,10 @@
-"""What the machine that simulates can do: its cache decides how many devices train at once."""
+"""What the machine that simulates can do: where devices train, and how many of them at once."""
 
 import os
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1024, "M": 1024**2}
@@ -13,6 +16,23 @@ SHARE_OF_A_BLOCK = 4
 block is made from and made into. Measured: docs/experiments.md, 2026-11-23."""
 
 SMALLEST_BLOCK_BYTES, LARGEST_BLOCK_BYTES = 1024**2, 8 * 1024**2
+
+
+SHARE_OF_GPU_MEMORY = 64
+"""A block's working set takes a 64th of a GPU: what it is made from and made into takes some times
+as much, and several nodes may share the GPU. Not measured: no GPU was at hand."""
+
+
+def processor_here() -> Literal["cpu", "cuda"]:
+    """What trains blocks of devices on this machine."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def block_bytes_on(processor: str) -> int:
+    """Working set of a block of devices on this machine's processor or GPU."""
+    if processor != "cuda":
+        return block_bytes()
+    return int(torch.cuda.get_device_properties(0).total_memory) // SHARE_OF_GPU_MEMORY
 
 
 def last_level_cache_bytes(caches: Path = _CACHES) -> int:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from clients.job import DEVICE_JOB_FILE, DeviceJob
+from clients.local_training import processor_of
 from clients.personal import PersonalStore, settle_all
 from clients.shard import DeviceShard
 from models.errors import DataError
@@ -25,7 +26,7 @@ from server.privacy.accounts import with_noise_solved
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
 from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import run_flower
-from simulation.engines.hardware import block_bytes
+from simulation.engines.hardware import block_bytes_on, processor_here
 from simulation.engines.inline import run_inline
 from simulation.engines.names import EngineName
 from simulation.engines.pool import run_in_pool
@@ -158,11 +159,12 @@ def prepare_arm(
 
 
 def _settled(federation: Federation) -> Federation:
-    """With the size of a block: chosen here once, so that a resumed run cuts the same blocks."""
+    """With processor and size of a block: chosen once, so that a resumed run does the same."""
     training = federation.training
-    if training.block_bytes:
-        return federation
-    settled = training.model_copy(update={"block_bytes": block_bytes()})
+    processor = processor_here() if training.processor == "auto" else training.processor
+    size = training.block_bytes or block_bytes_on(processor)
+    settled = training.model_copy(update={"processor": processor, "block_bytes": size})
+    processor_of(settled)
     return federation.model_copy(update={"training": settled})
 
 

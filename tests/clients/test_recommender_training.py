@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clients.recommender_training import train_cohort, train_devices, train_one_device
 from clients.shard import DeviceShard
-from models.errors import SettingsError
+from models.errors import EngineError, SettingsError
 from models.recommender import parameter_layout, trained_names
 from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TEXT_DIM, TinyWorld
 
@@ -175,3 +175,22 @@ def test_training_with_no_local_targets_never_reads_the_held_out_item(tiny: Tiny
     np.save(tiny.world / "held_out.npy", np.roll(held_out, 7))
     after = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
     np.testing.assert_array_equal(before.update_sum, after.update_sum)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="wants a GPU")
+@pytest.mark.parametrize("num_negatives", [0, 8])
+def test_a_gpu_trains_the_same(tiny: TinyWorld, num_negatives: int):
+    task = tiny.task(list(range(1, 30)), num_negatives=num_negatives)
+    there = replace(task, training=task.training.model_copy(update={"processor": "cuda"}))
+    ours = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    theirs = train_cohort(tiny.shard(), there, RECOMMENDER, SEED)
+    np.testing.assert_allclose(theirs.update_sum, ours.update_sum, atol=1e-5)
+    assert theirs.num_clipped == ours.num_clipped
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named(tiny: TinyWorld):
+    task = tiny.task([1])
+    there = replace(task, training=task.training.model_copy(update={"processor": "cuda"}))
+    with pytest.raises(EngineError, match=r'processor is "cuda", and torch finds no such GPU'):
+        train_cohort(tiny.shard(), there, RECOMMENDER, SEED)

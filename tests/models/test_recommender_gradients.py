@@ -133,3 +133,36 @@ def test_a_device_sees_its_own_items_once(num_negatives: int):
         assert own[local.negatives[row]].tolist() == negatives[row].tolist()
         assert own[local.history.items[row]].tolist() == history.items[row].tolist()
         assert own[local.history.targets[row]].tolist() == history.targets[row].tolist()
+
+
+@pytest.mark.parametrize("num_negatives", [0, 5])
+def test_nothing_is_made_on_another_processor(num_negatives: int):
+    """On `meta`, which has shapes and no numbers, a tensor that is made elsewhere is an error."""
+    shape = RecommenderSettings(
+        dim=4, num_heads=2, max_history=6, low_rank=2, adapter=3, gated=True
+    )
+    parameters = initial_parameters(shape, 9, 5, 0)
+    rng = torch.Generator().manual_seed(0)
+    items = torch.randint(9, (3, 6), generator=rng)
+    mask = torch.ones(3, 6, dtype=torch.bool)
+    history = HistoryBlock(items, mask, items.flip(1), mask, torch.randn(3, 6, 5, generator=rng))
+    drawn = torch.randint(9, (3, num_negatives), generator=rng) if num_negatives else None
+    there = torch.device("meta")
+    local = LocalCatalogue.of(history, drawn, 9).to(there)
+    sent = {name: tensor.to(there) for name, tensor in parameters.items()}
+    found = gradients(
+        local.parameters(sent),
+        local.text(torch.zeros(9, 5, device=there)),
+        local,
+        torch.zeros(3, 4, device=there),
+        list(parameters),
+    )
+    summed = {
+        name: local.weighted_sum(name, grad, torch.ones(3, device=there))
+        for name, grad in found.shared.items()
+    }
+    spread = {name: local.spread(name, grad) for name, grad in found.shared.items()}
+    for name, tensor in parameters.items():
+        assert summed[name].device.type == spread[name].device.type == "meta"
+        assert summed[name].shape == tensor.shape
+        assert spread[name].shape == (3, *tensor.shape)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,7 +8,9 @@ from simulation.engines.hardware import (
     SMALLEST_BLOCK_BYTES,
     UNKNOWN_CACHE_BYTES,
     block_bytes,
+    block_bytes_on,
     last_level_cache_bytes,
+    processor_here,
 )
 
 
@@ -35,3 +38,12 @@ def test_a_block_is_neither_tiny_nor_huge():
     assert block_bytes(cache_bytes=1024**2, cores=8) == SMALLEST_BLOCK_BYTES
     assert block_bytes(cache_bytes=10**9, cores=1) == LARGEST_BLOCK_BYTES
     assert SMALLEST_BLOCK_BYTES <= block_bytes() <= LARGEST_BLOCK_BYTES
+
+
+def test_a_gpu_is_used_if_there_is_one(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert processor_here() == "cpu" and block_bytes_on("cpu") == block_bytes()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    memory = SimpleNamespace(total_memory=64 * 10**9)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: memory)
+    assert processor_here() == "cuda" and block_bytes_on("cuda") == 10**9
