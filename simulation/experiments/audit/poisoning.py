@@ -232,11 +232,15 @@ class Harm:
         for first in range(0, shard.num_devices, USERS_AT_A_TIME):
             rows = np.arange(first, min(first + USERS_AT_A_TIME, shard.num_devices))
             scores = score_devices(shard, rows, parameters, target.devices.recommender)
+            # A long lie can drive parameters beyond all numbers: such a model ties everything.
+            scores = np.where(np.isfinite(scores), scores, np.float32(0.0))
             histories, held_out = shard.events.cut(rows)
             seen = histories.seen(np.arange(len(rows)), shard.manifest.num_items)
             open_to_it = ~seen[:, item]
-            above = ((scores > scores[:, [item]]) & ~seen).sum(axis=1)
-            exposed.append((above < TOP)[open_to_it])
+            own = scores[:, [item]]
+            above = ((scores > own) & ~seen).sum(axis=1)
+            tied = ((scores == own) & ~seen).sum(axis=1) - 1  # ties half, as ranks have them
+            exposed.append((above + 0.5 * tied < TOP)[open_to_it])
             judged = held_out >= 0
             ranks = rank_held_out(
                 scores[judged], held_out[judged], seen[judged], rows[judged], target.devices.seed

@@ -112,6 +112,7 @@ def prepare_scratch(
         "patience": 1000,
         "training": settings,
         "privacy": noise_settings(target, "central", 0.0),
+        "secure_sum": target.cloud.federation.secure_sum.model_copy(update={"enabled": False}),
         "schedule": target.cloud.federation.schedule.model_copy(update=plain),
     }
     federation = target.cloud.federation.model_copy(update=here | changes)
@@ -172,7 +173,8 @@ def accounted_epsilon(folder: Path, delta: float) -> float:
     job = ServerJob.read(folder)
     if not job.federation.privacy.is_private:
         return float("inf")
-    ledger = ledger_of(job.federation, job.num_devices, CohortPlan.read(job.plan), job.num_trained)
+    plan = CohortPlan.read(job.plan)
+    ledger = ledger_of(job.federation, job.num_devices, plan, job.num_trained)
     return ledger.spending(ledger.rounds).epsilon(delta)
 
 

@@ -102,6 +102,12 @@ def test_exposure_counts_those_who_have_not_chosen_it(target: Target):
     assert len(harm.ndcg) == (target.shard().events.held_out >= 0).sum()
 
 
+def test_a_model_that_was_destroyed_is_judged_and_is_worth_little(target: Target):
+    nothing = np.full(target.layout.size, np.nan, np.float32)
+    harm = Harm.of(target, nothing, np.zeros((NUM_DEVICES, 8), np.float32), 3)
+    assert harm.ndcg.max() == harm.exposed.max() == 0.0 and harm.ndcg.size > 30
+
+
 def test_cohorts_do_not_depend_on_the_attack(target: Target):
     shard = target.shard()
     one = cohort_updates(target, ATTACK, shard, target.initial, 1)
