@@ -2,6 +2,7 @@
 
 The phone's list comes from the installed package, through onnxruntime and NumPy, with what the user
 wrote privately encoded there. Titles and histories are local output: never commit or publish them.
+A run that promises privacy shows nobody.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ def user_examples(run: RunFolder, settings: Settings, outcome: Outcome) -> tuple
     materials = outcome.materials
     evaluated = materials.evaluated
     count = min(settings.comparison.examples, len(evaluated))
-    if count == 0:
+    if count == 0 or settings.federation.privacy.is_private:
         return ()
     rng = generator(settings.seed, "examples")
     users = np.sort(rng.choice(evaluated, count, replace=False))

@@ -20,11 +20,14 @@ from models.errors import EngineError
 from models.metrics import PROTOCOLS
 from server.history import History
 from server.settings import Federation
+from simulation.__main__ import run
 from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import RAY_ADDRESS, run_flower
 from simulation.engines.inline import run_inline
 from simulation.engines.pool import run_in_pool
+from simulation.reporting.html import load_report
 from tests.integration.canaries import (
+    FIRST_TIME_S,
     Canaries,
     Tapped,
     leak_items,
@@ -33,6 +36,7 @@ from tests.integration.canaries import (
     tap_here,
     with_personal,
 )
+from tests.integration.test_quickstart import write_inputs
 from tests.tiny_world import TIERS, TinyWorld, federation, private
 
 NODES, ROUNDS = 2, 3
@@ -200,3 +204,34 @@ def test_canary_may_be_any_word(tmp_path_factory, typed: str):
         assert canaries.found_in((tiny.world / "private_text.npy").read_bytes())  # it was there
         assert canaries.found_below(tapped.folder) == set()
         assert canaries.found_below(run) == set()
+
+
+def test_canary_is_not_in_the_report_of_a_private_run(tmp_path: Path, monkeypatch):
+    """The whole comparison, with people that can be recognised: by name, by text, by time."""
+    monkeypatch.setenv("POCKETFLEET_CACHE", str(tmp_path / "cache"))
+    preset = write_inputs(tmp_path)
+    table = tmp_path / "events.csv"
+    header, *lines = table.read_text().splitlines()
+    written = [
+        f"siskin-{user},{item},{FIRST_TIME_S + 7 * place},siskin wrote {place:05d}"
+        for place, (user, item, _) in enumerate(line.split(",") for line in lines)
+    ]
+    table.write_text("\n".join([f"{header},private_text", *written]) + "\n")
+    promised = (
+        'federation.privacy.mechanism="central"',
+        "federation.privacy.noise_multiplier=1",
+        'federation.schedule.sampling="poisson"',
+        "federation.schedule.over_selection=1",
+        "private_text.share=0",
+    )
+    sets = [word for override in promised for word in ("--set", override)]
+    out = tmp_path / "run"
+    assert run(["compare", "--preset", str(preset), "--out", str(out), *sets]) == 0
+    times = [str(FIRST_TIME_S + 7 * place).encode() for place in range(len(written))]
+    canaries = Canaries({"a name or a text": [b"siskin"], "a time": times})
+    assert canaries.found_in((out / "world" / "private_text.npy").read_bytes())  # it was there
+    assert canaries.found_below(out / "report") == set()
+    assert canaries.found_below(out / "arms") == set()
+    assert canaries.found_in((out / "run.json").read_bytes()) == set()
+    report = load_report(out / "report")
+    assert report.recommendations == () and report.privacy
