@@ -31,6 +31,7 @@ from simulation.commands import (
     privacy_verbs,
     run_verbs,
     sharing_verbs,
+    tradeoff_verbs,
     world_verbs,
 )
 
@@ -60,6 +61,7 @@ app.command()(deployment_verbs.deploy)
 app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
 app.command()(audit_verbs.audit)
+app.command()(tradeoff_verbs.tradeoff)
 app.command()(doctor.doctor)
 
 READER_LEFT, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143

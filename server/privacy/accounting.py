@@ -39,6 +39,11 @@ FINEST_STEP, STEPS_PER_EPSILON = 5e-5, 1000
 found in hundredths of a second where dp-accounting's own 1e-4 takes seconds."""
 
 
+LARGEST_IN_STEPS = 1000.0
+"""An epsilon above it promises nothing: then the bound is enough, or what the same noise promises
+without sampling. Privacy losses of such size overflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spending:
     """Releases that one device is in, at most.
@@ -96,6 +101,8 @@ class Spending:
         if self.probability == 1 or self.rounds == 0:
             return gaussian_epsilon(self.gaussian_precision, delta)
         bound = self.epsilon_by_rdp(delta)
+        if bound > LARGEST_IN_STEPS:
+            return min(bound, gaussian_epsilon(self.gaussian_precision, delta))
         found = self._epsilon_in_steps(step_for(bound), delta)
         if step_for(found) < step_for(bound):
             found = self._epsilon_in_steps(step_for(found), delta)

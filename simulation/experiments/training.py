@@ -267,13 +267,25 @@ def prepare_alone(
         progress: told about everything that takes long.
         fresh: make the encoder bundle anew even when nothing changed.
     """
+    materials, static = prepare_start(run, settings, cache, progress, fresh=fresh)
+    return _prepare_from(run, settings, materials, static, arm)
+
+
+def prepare_start(
+    run: RunFolder,
+    settings: Settings,
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    fresh: bool = False,
+) -> tuple[Materials, CentralModel]:
+    """Make what federated arms have in common: data, devices, their text vectors, and the start."""
     materials = prepare_materials(run, settings, cache, progress)
     check_materials(materials, settings)
     make_bundle(run, settings, materials.catalogue, cache, progress, fresh=fresh)
     _, text = encode_on_phones(run, materials, progress)
     jobs = central_jobs(settings, materials, text, None)
-    static = train_pooled(jobs, settings.workers, progress)[STATIC]
-    return _prepare_from(run, settings, materials, static, arm)
+    return materials, train_pooled(jobs, settings.workers, progress)[STATIC]
 
 
 Result = TypeVar("Result")

@@ -73,18 +73,25 @@ class Target:
         return cls.of_arm(run.arm(arm), run)
 
     @classmethod
-    def of_arm(cls, folder: Path, run: RunFolder | None = None) -> "Target":
+    def of_arm(
+        cls, folder: Path, run: RunFolder | None = None, most_devices: int = LARGEST_POPULATION
+    ) -> "Target":
         """Open the folder of an arm; with a run folder, its world is looked for there.
+
+        Args:
+            folder: of the arm.
+            run: the run folder it belongs to, if it may have been moved.
+            most_devices: more are refused; attacks that look at a few only can do with more.
 
         Raises:
             DataError: if the arm did not end.
             SettingsError: if it has too many devices.
         """
         devices, cloud = DeviceJob.read(folder), ServerJob.read(folder)
-        if cloud.num_devices > LARGEST_POPULATION:
+        if cloud.num_devices > most_devices:
             raise SettingsError(
                 f"the run has {cloud.num_devices:,} devices, an attack looks at each of them and "
-                f"takes {LARGEST_POPULATION:,} at most: attack a run of a smaller population"
+                f"takes {most_devices:,} at most: attack a run of a smaller population"
             )
         if run is not None:
             here = {"world": run.world, "phones": run.phones, "taste": folder / "taste.npy"}

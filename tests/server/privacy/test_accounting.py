@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import dp_accounting
+import numpy as np
 import pytest
 from dp_accounting import pld, rdp
 from hypothesis import given, settings
@@ -44,6 +45,15 @@ def test_epsilon_is_dp_accountings(spending: Spending):
     accountant.compose(spending.event())
     assert spending.epsilon(DELTA) == pytest.approx(accountant.get_epsilon(DELTA), rel=1e-3)
     assert spending.epsilon(DELTA) <= spending.epsilon_by_rdp(DELTA)
+
+
+@pytest.mark.parametrize("noise", [1e-8, 1e-4, 1e-2])
+@pytest.mark.parametrize("probability", [1e-3, 0.3, 0.999])
+def test_next_to_no_noise_has_an_epsilon_that_is_large_and_finite(noise: float, probability: float):
+    spending = Spending(noise, probability, rounds=40, evaluation_noise=0.0, evaluations=1)
+    epsilon = spending.epsilon(DELTA)
+    assert 100 < epsilon <= spending.epsilon_by_rdp(DELTA)
+    assert np.isfinite(epsilon)
 
 
 def test_epsilon_of_known_runs():
