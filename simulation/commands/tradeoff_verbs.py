@@ -72,7 +72,9 @@ def _table(rows: list["TradeoffRow"]) -> Table:
     return table
 
 
-def _percent(estimate: "Estimate") -> str:
+def _percent(estimate: "Estimate | None") -> str:
+    if estimate is None:
+        return "–"
     return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 

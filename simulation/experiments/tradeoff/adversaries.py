@@ -47,8 +47,13 @@ class FromBelow:
     rounds: int
 
 
-def history_read(target: Target, attacks: Attacks) -> Interval:
-    """Recall of phones' items from what the cloud sees of round 1, by the better of two readers."""
+def history_read(target: Target, attacks: Attacks) -> Interval | None:
+    """Recall of phones' items from what the cloud sees of round 1, by the better of two readers.
+
+    None where phones send nothing of single items.
+    """
+    if "item_bias" not in target.trained.names:
+        return None
     federation, privacy = target.cloud.federation, target.cloud.federation.privacy
     sizes = HistoryAttack(devices=attacks.devices, noise=(), sums=(), negatives=0)
     victims = Victims.of(target, sizes, federation.training.num_negatives)

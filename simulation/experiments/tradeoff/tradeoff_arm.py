@@ -76,7 +76,7 @@ class TradeoffRow(BaseModel):
         scaled_population: that noise is scaled to, or 0.
         epsilon_at_least: what canaries prove, None where they were not sent.
         audited_epsilon: that was accounted for the canaries' run.
-        history: recall of a phone's items from what the cloud sees.
+        history: recall of a phone's items from what the cloud sees; None: nothing of items is sent.
         bytes_up: of a phone in a round.
         bytes_down: likewise.
         devices_per_round: that reported, the mean.
@@ -102,7 +102,7 @@ class TradeoffRow(BaseModel):
     scaled_population: int
     epsilon_at_least: float | None
     audited_epsilon: float | None
-    history: Estimate
+    history: Estimate | None
     bytes_up: int
     bytes_down: int
     devices_per_round: float
@@ -170,7 +170,7 @@ class Stage:
         federation, privacy = cloud.federation, cloud.federation.privacy
         said = PrivacyStatement.read(played.folder)
         target = Target.of_arm(played.folder, most_devices=cloud.num_devices)
-        below = self._from_below(target)
+        below, read = self._from_below(target), history_read(target, self.plan.attacks)
         reported = [row["num_reported"] for row in rows]
         invited = [row["num_invited"] for row in rows]
         return TradeoffRow(
@@ -188,7 +188,7 @@ class Stage:
             scaled_population=privacy.scaled_population,
             epsilon_at_least=below.at_least if below else None,
             audited_epsilon=below.accounted if below and np.isfinite(below.accounted) else None,
-            history=Estimate.of(history_read(target, self.plan.attacks)),
+            history=Estimate.of(read) if read else None,
             bytes_up=round(sum(row["bytes_up"] for row in rows) / max(1, sum(reported))),
             bytes_down=round(sum(row["bytes_down"] for row in rows) / max(1, sum(invited))),
             devices_per_round=statistics.fmean(reported),

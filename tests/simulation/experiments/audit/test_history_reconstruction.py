@@ -88,7 +88,7 @@ def test_what_cannot_be_attacked_is_refused(target: Target):
     training = target.cloud.federation.training.model_copy(update={"trained": "head"})
     federation = target.cloud.federation.model_copy(update={"training": training})
     head = replace(target, cloud=target.cloud.model_copy(update={"federation": federation}))
-    with pytest.raises(SettingsError, match="do not send the item table"):
+    with pytest.raises(SettingsError, match="send nothing of single items"):
         reconstruct_histories(head, ATTACK)
     with pytest.raises(SettingsError, match="a sum of 50 phones"):
         reconstruct_histories(target, ATTACK.model_copy(update={"sums": (50,)}))
