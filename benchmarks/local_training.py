@@ -64,7 +64,7 @@ def main() -> None:
                 sum_of_clipped([trained.updates], one, layout.size, 0)
 
         def block() -> None:
-            train_cohort(shard, task, shape, 0)
+            train_cohort(shard, task, shape, 0, noise_seed=0)
 
         times: dict[str, list[float]] = {"loop": [], "block": []}
         ways: tuple[tuple[str, Callable[[], None]], ...] = (("loop", loop), ("block", block))

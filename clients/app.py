@@ -17,9 +17,8 @@ from flwr.clientapp import ClientApp
 
 from clients.discretion import discreet
 from clients.job import DeviceJob
-from clients.local_evaluation import evaluate_devices
 from clients.protocol.messages import EvalTask, TrainTask
-from clients.recommender_training import train_cohort
+from clients.recommenders import node as recommender
 from clients.secure_sum import node
 from clients.shard import DeviceShard
 
@@ -36,7 +35,7 @@ def _open(run_folder: str, partition_id: int, num_partitions: int) -> tuple[Devi
         partition_id=partition_id,
         num_partitions=num_partitions,
         read_private_text=job.read_private_text,
-        taste_size=job.recommender.dim,
+        taste_size=job.taste_size,
     )
     return job, shard
 
@@ -73,7 +72,7 @@ def train(message: Message, context: Context) -> Message:
     """Train the devices named in the task; reply with sums."""
     job, shard = _node(context)
     task = TrainTask.from_record(message.content)
-    reply = train_cohort(shard, task, job.recommender, job.seed)
+    reply = recommender.train(shard, task, job)
     return Message(content=reply.to_record(), reply_to=message)
 
 
@@ -82,7 +81,7 @@ def evaluate(message: Message, context: Context) -> Message:
     """Evaluate every device of the node; reply with metric sums per tier."""
     job, shard = _node(context)
     task = EvalTask.from_record(message.content)
-    reply = evaluate_devices(shard, task, job.recommender, job.seed)
+    reply = recommender.evaluate(shard, task, job)
     return Message(content=reply.to_record(), reply_to=message)
 
 
@@ -102,6 +101,7 @@ def train_shares(message: Message, context: Context) -> Message:
 def train_masked(message: Message, context: Context) -> Message:
     """Train the devices named in the task; reply with their sum behind masks."""
     job, shard = _node(context)
+    recommender.refuse_cited(job)
     return _reply(message, node.say_update(message.content, context.state, job, shard))
 
 
@@ -127,6 +127,7 @@ def evaluate_shares(message: Message, context: Context) -> Message:
 def evaluate_masked(message: Message, context: Context) -> Message:
     """Evaluate devices of the node; reply with metric sums behind masks."""
     job, shard = _node(context)
+    recommender.refuse_cited(job)
     return _reply(message, node.say_metrics(message.content, context.state, job, shard))
 
 

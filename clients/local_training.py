@@ -109,7 +109,7 @@ def add_up_rows(name: str, values: Tensor, weights: Tensor) -> Tensor:
 
 
 def sum_of_clipped(
-    blocks: Iterable[LocalUpdates], task: TrainTask, num_parameters: int, seed: int
+    blocks: Iterable[LocalUpdates], task: TrainTask, num_parameters: int, noise_seed: int
 ) -> TrainReply:
     """Clip every device's update by itself and add them up; in a private run say no more.
 
@@ -117,7 +117,7 @@ def sum_of_clipped(
         blocks: the devices of the task, block by block.
         task: clip norm, and what must not leave the node.
         num_parameters: P, of an update.
-        seed: the run's seed, for the noise that devices add.
+        noise_seed: the run's, for the noise that devices add.
     """
     clip_norm, privacy = task.training.clip_norm, task.privacy
     update_sum = torch.zeros(num_parameters, dtype=torch.float64)
@@ -135,7 +135,8 @@ def sum_of_clipped(
     noised = update_sum.numpy()
     if privacy.local_noise_multiplier:
         std = privacy.local_noise_multiplier * clip_norm
-        noised += noise_of_devices(seed, task.round_number, task.device_ids, num_parameters, std)
+        devices, round_number = task.device_ids, task.round_number
+        noised += noise_of_devices(noise_seed, round_number, devices, num_parameters, std)
     reply = TrainReply(noised, **counts, loss_sum=loss_sum, norm_sum=norm_sum)
     return reply.allowed_by(privacy)
 

@@ -53,11 +53,11 @@ class LabelledDevices:
 
 
 def train_cohort(
-    devices: LabelledDevices, task: TrainTask, settings: PerceptronSettings, seed: int
+    devices: LabelledDevices, task: TrainTask, settings: PerceptronSettings, noise_seed: int
 ) -> TrainReply:
     """Train the devices of a task, clip each by itself, and add them up.
 
-    The seed is for the noise that devices add under local privacy; nothing else is drawn.
+    The noise seed is for the noise that devices add under local privacy; nothing else is drawn.
     """
     layout = perceptron_layout(settings)
     start = layout.unflatten(torch.from_numpy(task.parameters.copy()))
@@ -71,7 +71,7 @@ def train_cohort(
         for block in blocks_within(numbers, lengths, bytes_of, task.training.block_bytes):
             yield train_block(devices.rows(block), start, task, settings)
 
-    return sum_of_clipped(blocks(), task, layout.size, seed)
+    return sum_of_clipped(blocks(), task, layout.size, noise_seed)
 
 
 def train_block(

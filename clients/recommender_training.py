@@ -60,7 +60,12 @@ class TrainedDevices:
 
 
 def train_cohort(
-    shard: DeviceShard, task: TrainTask, settings: RecommenderSettings, seed: int
+    shard: DeviceShard,
+    task: TrainTask,
+    settings: RecommenderSettings,
+    seed: int,
+    *,
+    noise_seed: int,
 ) -> TrainReply:
     """Train the devices of a task, clip each by itself, and add them up.
 
@@ -69,9 +74,10 @@ def train_cohort(
         task: which of them, from which parameters, and how.
         settings: the shape of the recommender.
         seed: the run's seed.
+        noise_seed: the run's, for the noise that devices add under local privacy.
     """
     blocks = (updates for _, updates in trained_blocks(shard, task, settings, seed))
-    return sum_of_clipped(blocks, task, num_trained(shard, task, settings), seed)
+    return sum_of_clipped(blocks, task, num_trained(shard, task, settings), noise_seed)
 
 
 def num_trained(shard: DeviceShard, task: TrainTask, settings: RecommenderSettings) -> int:

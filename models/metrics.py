@@ -1,119 +1,102 @@
-"""Ranking metrics per user, and sums of them that add up across devices.
+"""All metrics by one door: `from models.metrics import ndcg_at_k`.
 
-With one held-out item per user, everything follows from one number: the item's *rank* among its
-candidates, counted from 0. Ties count half, so a model that scores everything alike is ranked in
-the middle and not first.
+    scores (U, N) -> rank_scores -> RankedLists -> ndcg_at_k, recall_at_k, auc ..  one value a user
+    scores (U, N) -> top_items   -> lists (U, K) -> coverage, novelty, diversity ..
+    offsets, scores, clicked     -> impression_metrics                     MIND's own protocol
+    one held-out item            -> held_out_ranks -> metrics_of_ranks     what a phone computes
 
-    scores      held-out 0.7 | others 0.9 0.7 0.1      rank = 1 (above) + 0.5 (tied) = 1.5
-    HR@k        1 if rank < k, else 0
-    nDCG@k      1 / log2(rank + 2) if rank < k, else 0     (ideal DCG is 1: one relevant item)
-    MRR         1 / (rank + 1)
-    AUC         1 - rank / number of negatives
-
-Two protocols: *full* ranks against every item the user has not interacted with; *sampled* against
-99 of them drawn at random. Sampled figures are high and can reverse the order of models [1]; they
-are here because the literature prints them, and are always labelled.
-
-[1] W. Krichene, S. Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020.
+The files behind the door are in `models/evaluation/`, one idea each; docs/metrics.md has every
+definition with its formula, source and options, and says which libraries differ.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from models.evaluation.accuracy import (
+    average_precision,
+    dcg_at_k,
+    hit_rate_at_k,
+    mean_reciprocal_place,
+    metrics_of_lists,
+    ndcg_at_k,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+    reciprocal_rank,
+)
+from models.evaluation.calibration import calibration_kl, category_shares, history_categories
+from models.evaluation.checks import NO_ITEM
+from models.evaluation.diversity import intra_list_diversity
+from models.evaluation.exposure import (
+    catalogue_coverage,
+    exposure_counts,
+    gini,
+    top_items,
+)
+from models.evaluation.held_out import (
+    METRICS,
+    PROTOCOLS,
+    FloatArray,
+    held_out_ranks,
+    metrics_of_ranks,
+)
+from models.evaluation.impressions import IMPRESSION_METRICS, ImpressionValues, impression_metrics
+from models.evaluation.pairs import auc, group_auc
+from models.evaluation.popularity import (
+    history_popularity,
+    novelty,
+    popularity_lift,
+    recommendation_popularity,
+)
+from models.evaluation.ranked_lists import (
+    TIE_RULES,
+    RankedLists,
+    TieRule,
+    judge_items,
+    rank_ragged,
+    rank_scores,
+)
+from models.evaluation.serendipity import serendipity
+from models.evaluation.sums import MetricSums, WeightedSum
 
-import numpy as np
-from numpy.typing import NDArray
-
-METRICS = ("hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr", "auc")
-PROTOCOLS = ("full", "sampled-99")
-
-FloatArray = NDArray[np.float64]
-
-
-def held_out_ranks(
-    scores: NDArray[np.floating], held_out: NDArray[np.integer], candidates: NDArray[np.bool_]
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Rank each user's held-out item among its candidates, ties half.
-
-    Args:
-        scores: (U, N), higher is better.
-        held_out: (U,) item index of each user's held-out item.
-        candidates: (U, N) which items compete; the held-out item itself is never counted.
-
-    Returns:
-        ranks (U,) from 0, and the number of negatives (U,).
-
-    Raises:
-        ValueError: if a score is NaN, which would rank as if nothing was above it.
-
-    >>> ranks, negatives = held_out_ranks(
-    ...     np.array([[0.7, 0.9, 0.7, 0.1]]), np.array([0]), np.ones((1, 4), dtype=bool)
-    ... )
-    >>> float(ranks[0]), int(negatives[0])
-    (1.5, 3)
-    """
-    if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are NaN")
-    rows = np.arange(len(held_out))
-    rivals = candidates.copy()
-    rivals[rows, held_out] = False
-    own = scores[rows, held_out][:, None]
-    above = ((scores > own) & rivals).sum(axis=1)
-    tied = ((scores == own) & rivals).sum(axis=1)
-    return above + 0.5 * tied, rivals.sum(axis=1)
-
-
-def metrics_of_ranks(
-    ranks: FloatArray, num_negatives: NDArray[np.integer]
-) -> dict[str, FloatArray]:
-    """Turn ranks into the metrics of each user.
-
-    Args:
-        ranks: (U,) rank of the held-out item, counted from 0, ties half.
-        num_negatives: (U,) how many other candidates there were; with none AUC is 1.
-
-    Returns:
-        `METRICS` -> (U,).
-
-    >>> one = metrics_of_ranks(np.array([2.0]), np.array([100]))
-    >>> {name: round(float(value[0]), 3) for name, value in one.items()}
-    {'hr@5': 1.0, 'hr@10': 1.0, 'ndcg@5': 0.5, 'ndcg@10': 0.5, 'mrr': 0.333, 'auc': 0.98}
-    """
-    gain = 1.0 / np.log2(ranks + 2.0)
-    return {
-        "hr@5": (ranks < 5).astype(np.float64),
-        "hr@10": (ranks < 10).astype(np.float64),
-        "ndcg@5": np.where(ranks < 5, gain, 0.0),
-        "ndcg@10": np.where(ranks < 10, gain, 0.0),
-        "mrr": 1.0 / (ranks + 1.0),
-        "auc": 1.0 - ranks / np.maximum(num_negatives, 1),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSums:
-    """Sums over users: the only form in which a metric leaves a device.
-
-    Attributes:
-        sums: metric -> sum over users, float64.
-        num_users: how many users are in the sums.
-    """
-
-    sums: Mapping[str, float]
-    num_users: int
-
-    @classmethod
-    def of(cls, values: Mapping[str, FloatArray]) -> "MetricSums":
-        """Add up the metrics of some users, each (U,)."""
-        num_users = len(next(iter(values.values()))) if values else 0
-        return cls({name: float(value.sum()) for name, value in values.items()}, num_users)
-
-    def __add__(self, other: "MetricSums") -> "MetricSums":
-        names = {*self.sums, *other.sums}
-        sums = {name: self.sums.get(name, 0.0) + other.sums.get(name, 0.0) for name in names}
-        return MetricSums(sums, self.num_users + other.num_users)
-
-    def means(self) -> dict[str, float]:
-        """Divide once, at the end; no users give NaN, not 0."""
-        if self.num_users == 0:
-            return dict.fromkeys(self.sums, float("nan"))
-        return {name: total / self.num_users for name, total in self.sums.items()}
+__all__ = [
+    "IMPRESSION_METRICS",
+    "METRICS",
+    "NO_ITEM",
+    "PROTOCOLS",
+    "TIE_RULES",
+    "FloatArray",
+    "ImpressionValues",
+    "MetricSums",
+    "RankedLists",
+    "TieRule",
+    "WeightedSum",
+    "auc",
+    "average_precision",
+    "calibration_kl",
+    "catalogue_coverage",
+    "category_shares",
+    "dcg_at_k",
+    "exposure_counts",
+    "gini",
+    "group_auc",
+    "held_out_ranks",
+    "history_categories",
+    "history_popularity",
+    "hit_rate_at_k",
+    "impression_metrics",
+    "intra_list_diversity",
+    "judge_items",
+    "mean_reciprocal_place",
+    "metrics_of_lists",
+    "metrics_of_ranks",
+    "ndcg_at_k",
+    "novelty",
+    "popularity_lift",
+    "precision_at_k",
+    "r_precision",
+    "rank_ragged",
+    "rank_scores",
+    "recall_at_k",
+    "reciprocal_rank",
+    "recommendation_popularity",
+    "serendipity",
+    "top_items",
+]

@@ -13,7 +13,8 @@ number of examples that a client claims; here every device weighs the same, so a
 nothing by a claim.
 
 All but the mean look at single updates. A secure sum hides them, so it excludes these on principle:
-`check_single_updates` says so. What is left there is a bound on each update's norm.
+`server.settings.Federation` refuses the two together, and a node that holds more than one device.
+What is left there is a bound on each update's norm.
 
 [1] D. Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
     ICML 2018.
@@ -30,12 +31,16 @@ from flwr.serverapp.strategy.multikrum import select_multikrum
 from numpy.typing import NDArray
 
 from models.errors import SettingsError
+from server.aggregation_settings import AggregationSettings
 
 Rows = NDArray[np.floating]
 """(B, P), one update each; B >= 1."""
 
 Vector = NDArray[np.float64]
 Combine = Callable[[Rows], Vector]
+
+FEWEST_COMPARED = 3
+"""Of two updates that differ nobody can say which one lies."""
 
 _UPDATE = "update"
 
@@ -108,19 +113,26 @@ def multi_krum(rows: Rows, num_malicious: int, num_kept: int) -> Vector:
     return mean(np.stack([record.array_records[_UPDATE][_UPDATE].numpy() for record in kept]))
 
 
-def check_single_updates(name: str, devices_per_sum: int) -> None:
-    """Refuse a robust combination where the cloud does not see single updates.
+def combined(rows: Rows, settings: AggregationSettings) -> Vector | None:
+    """What a round with these updates moves the parameters by; None: too few to compare.
 
     Args:
-        name: of the combination.
-        devices_per_sum: how many devices are in the smallest sum that the cloud sees.
+        rows: (B, P), B may be 0.
+        settings: the rule, and how many may lie.
 
-    Raises:
-        SettingsError: if that is more than one.
+    >>> rows = np.array([[1.0], [2.0], [3.0], [2.0], [90.0]])
+    >>> combined(rows, AggregationSettings(rule="krum", feared_share=0.2)).tolist()
+    [2.0]
     """
-    if name != "mean" and devices_per_sum > 1:
-        raise SettingsError(
-            f"{name} compares single updates, and the cloud sees sums of {devices_per_sum} devices "
-            "here: that is what sums, and secure sums above all, are for; take the mean, where "
-            "clipping bounds what a device can do, or give up the sums"
-        )
+    if len(rows) < FEWEST_COMPARED:
+        return None
+    share = settings.feared_share
+    liars = min(int(share * len(rows)), (len(rows) - FEWEST_COMPARED) // 2)
+    rules: dict[str, Callable[[], Vector]] = {
+        "mean": lambda: mean(rows),
+        "trimmed-mean": lambda: trimmed_mean(rows, share),
+        "median": lambda: coordinate_median(rows),
+        "krum": lambda: krum(rows, liars),
+        "multi-krum": lambda: multi_krum(rows, liars, len(rows) - liars),
+    }
+    return rules[settings.rule]()

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.histories import Histories
+from models.launch import withheld
 from models.negatives import Negatives
 from models.progress import Progress, silent
 from models.recommender import (
@@ -49,6 +50,7 @@ def train_on_pooled_data(
     *,
     users: NDArray[np.integer] | None = None,
     learn_taste: bool = True,
+    cold_item: NDArray[np.bool_] | None = None,
     progress: Progress = silent,
 ) -> CentralModel:
     """Train the recommender on the pooled histories of some or all users.
@@ -61,10 +63,13 @@ def train_on_pooled_data(
         seed: the run's seed.
         users: rows to train on; None means everybody.
         learn_taste: whether users get vectors of their own, or stay at 0.
+        cold_item: (N,) items that are not on the market yet (`models.launch`); None: all are.
         progress: called after each epoch.
     """
     rows = np.arange(histories.num_users) if users is None else np.asarray(users)
     shared = initial_parameters(settings, len(text), text.shape[1], seed)
+    if cold_item is not None:
+        shared = withheld(shared, cold_item)
     shared = {name: tensor.requires_grad_() for name, tensor in shared.items()}
     taste = torch.zeros(histories.num_users, settings.dim, requires_grad=learn_taste)
     trained = [*shared.values(), *([taste] if learn_taste else [])]

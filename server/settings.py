@@ -11,6 +11,7 @@ from clients.protocol.messages import LocalTraining, UpdatePrivacy
 from clients.protocol.secure_sum.rotation import padded_width
 from clients.protocol.secure_sum.tasks import counts_of
 from models.errors import DataError, SettingsError
+from server.aggregation_settings import AggregationSettings
 from server.history import BYTES_PER_PARAMETER
 from server.privacy.mechanism import Mechanism
 from server.privacy.settings import PrivacySettings
@@ -62,10 +63,18 @@ class Schedule(BaseModel):
     )
     deadline_s: float = Field(gt=0, description="longest round; what comes later is not used")
     pause_s: float = Field(ge=0, description="from the end of a round to the next")
-    retry_s: float = Field(gt=0, description="wait when too few phones are available")
+    retry_s: float = Field(
+        gt=0, description="wait when too few phones are available; between two looks of a drawn one"
+    )
     sampling: Literal["available", "poisson"] = Field(
         description="a cohort of available phones, or each phone drawn by itself with probability "
         "cohort_size / N whether it is there or not"
+    )
+    window_s: float = Field(
+        ge=0,
+        le=14 * 24 * 3600,
+        description="poisson: how long a drawn phone that is not there may take to come; 0: it is "
+        "absent, 86,400: it has a day",
     )
     mode: Literal["synchronous", "buffered"] = Field(
         description="rounds that wait for their phones, or steps whenever enough have reported"
@@ -85,6 +94,12 @@ class Schedule(BaseModel):
     @model_validator(mode="after")
     def _drawn_by_themselves(self) -> "Schedule":
         if self.sampling != "poisson":
+            if self.window_s:
+                raise ValueError(
+                    f'window_s is {self.window_s:g} and sampling is "{self.sampling}": only a '
+                    "phone that is drawn by itself is waited for; set window_s to 0 or sampling to "
+                    '"poisson"'
+                )
             return self
         if self.mode == "buffered":
             raise ValueError(
@@ -127,6 +142,7 @@ class Federation(BaseModel):
     )
     schedule: Schedule
     optimizer: ServerOptimizerSettings
+    aggregation: AggregationSettings
     training: LocalTraining
     privacy: PrivacySettings
     secure_sum: SecureSumSettings
@@ -158,6 +174,11 @@ class Federation(BaseModel):
                 "nobody has no largest value and fits no ring; with secure sums a share of it is "
                 'enough: set mechanism to "distributed"'
             )
+        if self.secure_sum.enabled and self.schedule.window_s:
+            raise ValueError(
+                f"secure_sum.enabled and schedule.window_s is {self.schedule.window_s:g}: phones "
+                "that agree on masks must be there together; set window_s to 0"
+            )
         if self._claims_amplification and self.secure_sum.min_devices > 1:
             raise ValueError(
                 'secure_sum.min_devices with privacy.mechanism "central" and schedule.sampling '
@@ -185,6 +206,11 @@ class Federation(BaseModel):
                 'privacy.target_quantile with schedule.mode "buffered": a late report was clipped '
                 "with an older norm than its sum is noised for; set target_quantile to 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _single_updates_can_be_seen(self) -> "Federation":
+        self.aggregation.check(self.privacy.mechanism, self.schedule.mode, self.secure_sum.enabled)
         return self
 
     @model_validator(mode="after")
@@ -258,6 +284,7 @@ class Federation(BaseModel):
                 f"federation.cohort_size is {self.cohort_size}, the population has "
                 f"{num_devices} devices: ask for {num_devices} or fewer"
             )
+        self.aggregation.check_nodes(self.num_nodes, num_devices)
         if self.num_nodes > num_devices:
             raise SettingsError(
                 f"federation.num_nodes is {self.num_nodes}, the population has {num_devices} "
@@ -282,6 +309,7 @@ class ServerJob(BaseModel):
 
     Attributes:
         seed: the run's seed.
+        noise_seed: what noise and the rounding of secure sums are drawn from: of this run alone.
         num_devices: the population.
         num_parameters: P.
         trained: stretches (first, end) of the P numbers that phones update and send.
@@ -295,6 +323,7 @@ class ServerJob(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int
+    noise_seed: int
     num_devices: int
     num_parameters: int
     trained: tuple[tuple[int, int], ...]
@@ -310,7 +339,7 @@ class ServerJob(BaseModel):
         federation, plan = self.federation, self.secure_plan
         stretch = plan.stretch if plan else 1.0
         return Mechanism(
-            federation.privacy, federation.cohort_size, self.num_devices, self.seed, stretch
+            federation.privacy, federation.cohort_size, self.num_devices, self.noise_seed, stretch
         )
 
     @property

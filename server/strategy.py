@@ -43,6 +43,7 @@ from server.cohorts import Cohort, CohortSource
 from server.history import History, RoundRow
 from server.nodes import Answers, Nodes
 from server.privacy.accounts import Accounts
+from server.robust_aggregation import combined
 from server.secure_sum.exchange import hidden_metrics, hidden_update
 from server.settings import ServerJob
 
@@ -70,6 +71,11 @@ class TrainedRound:
             for reply, weight in zip(self.replies, self.weights, strict=True)
         ]
         return sum(weighted, start=TrainReply.nothing(num_trained, privacy))
+
+    def rows(self, num_trained: int) -> NDArray[np.float64]:
+        """The updates of nodes of one device each, (B, P'); refused ones are left out."""
+        sums = [reply.update_sum for reply in self.replies if reply.num_devices]
+        return np.stack(sums) if sums else np.empty((0, num_trained))
 
     @property
     def smallest_sum(self) -> int | None:
@@ -109,7 +115,10 @@ def federate(grid: Grid, job: ServerJob, cohorts: CohortSource) -> NDArray[np.fl
         cohort = cohorts.cohort(round_number)
         trained = train_round(nodes, job, sent, cohort, round_number, clip_norm)
         reply = trained.total(job.num_trained, mechanism.asked_of_nodes)
-        update = mechanism.mean_update(reply, clip_norm, round_number)
+        if federation.aggregation.rule == "mean":
+            update = mechanism.mean_update(reply, clip_norm, round_number)
+        else:
+            update = combined(trained.rows(job.num_trained), federation.aggregation)
         if update is not None:
             state = optimizer.step(state, job.whole(update), reply.num_devices / job.num_devices)
         sent[round_number] = state.as_sent()

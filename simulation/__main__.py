@@ -29,8 +29,12 @@ from simulation.commands import (
     doctor,
     encoder_verbs,
     privacy_verbs,
+    release_verbs,
+    rollout_verbs,
     run_verbs,
+    runs_verbs,
     sharing_verbs,
+    study_verbs,
     tradeoff_verbs,
     world_verbs,
 )
@@ -62,6 +66,10 @@ app.command("compare")(run_verbs.compare_arms)
 app.command()(run_verbs.report)
 app.command()(audit_verbs.audit)
 app.command()(tradeoff_verbs.tradeoff)
+app.add_typer(release_verbs.app, name="release")
+app.command()(study_verbs.study)
+app.add_typer(runs_verbs.app, name="runs")
+app.command()(rollout_verbs.rollout)
 app.command()(doctor.doctor)
 
 READER_LEFT, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143

@@ -3,6 +3,7 @@
     runs/quickstart/
       run.json      verb, command, seed, versions, git commit, status; written first and last
       settings.json the resolved settings, whole
+      made-from.json hashes of data and bundle, until run.json has them
       bundle/       the encoder bundle           bundle-report.json  how it was made
       world/        the devices                  phones/           what they worked out themselves
       package/      what is installed on a phone
@@ -16,6 +17,7 @@ never taken for a whole one.
 
 import contextlib
 import importlib.metadata
+import json
 import platform
 import shutil
 import subprocess
@@ -28,13 +30,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.errors import DataError
+from models.errors import DataError, PocketfleetError
 from models.files import write_json, write_text
+from simulation.fingerprints import bundle_sha256
 
 if TYPE_CHECKING:  # settings know every floor and load torch with it; `doctor` must do without
     from simulation.settings import Settings
 
 PACKAGES = ("pocketfleet", "torch", "transformers", "flwr", "onnxruntime", "numpy")
+MADE_FROM = ("data_sha256", "bundle_sha256")
 Status = Literal["running", "complete", "failed", "interrupted"]
 
 
@@ -50,6 +54,8 @@ class RunRecord(BaseModel):
         commit: of the source tree.
         versions: of Python and the packages that a result depends on.
         reason: why it did not end well, else "".
+        data_sha256: of the interactions it was made from; "" if there are none, or not yet.
+        bundle_sha256: of its encoder bundle; likewise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +68,8 @@ class RunRecord(BaseModel):
     commit: str
     versions: dict[str, str]
     reason: str
+    data_sha256: str = ""
+    bundle_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,15 @@ class RunFolder:
     def deployment(self) -> Path:
         """What the machines of a deployment are given."""
         return self.path / "deployment"
+
+    @property
+    def made_from(self) -> Path:
+        """Hashes of data and bundle as they become known; `run.json` has them at the end."""
+        return self.path / "made-from.json"
+
+    def note_made_from(self, **hashes: str) -> None:
+        """Note `data_sha256` or `bundle_sha256`."""
+        write_json(self.made_from, _noted(self) | hashes)
 
     def arm(self, name: str) -> Path:
         """Folder of a federated arm."""
@@ -176,7 +193,26 @@ def running(path: Path, verb: str, settings: "Settings", command: str = "") -> I
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         _write_broken(folder, record, "failed", reason)
         raise
-    _write(folder, record.model_copy(update={"status": "complete"}))
+    _write(folder, record.model_copy(update={"status": "complete", **_fingerprints(folder)}))
+
+
+def _fingerprints(folder: RunFolder) -> dict[str, str]:
+    """Hashes of what the run was made from, as far as it has them."""
+    found = _noted(folder)
+    if folder.bundle.is_dir():
+        with contextlib.suppress(PocketfleetError):  # larger than a phone's, of an elastic family
+            found["bundle_sha256"] = bundle_sha256(folder.bundle)
+    return found
+
+
+def _noted(folder: RunFolder) -> dict[str, str]:
+    """What was noted so far; nothing if the file is not there, or was written by somebody else."""
+    try:
+        content = json.loads(folder.made_from.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = content if isinstance(content, dict) else {}
+    return {name: str(known[name]) for name in MADE_FROM if name in known}
 
 
 def _claim(path: Path) -> RunFolder:
@@ -205,8 +241,9 @@ def _remove_report(folder: RunFolder) -> None:
 
 def _write_broken(folder: RunFolder, record: RunRecord, status: Status, reason: str) -> None:
     """Note how a run broke; when even that fails, what broke the run is the better thing to say."""
+    told = {"status": status, "reason": reason, **_noted(folder)}
     with contextlib.suppress(DataError, OSError):
-        _write(folder, record.model_copy(update={"status": status, "reason": reason}))
+        _write(folder, record.model_copy(update=told))
 
 
 def _write(folder: RunFolder, record: RunRecord) -> None:

@@ -3,7 +3,7 @@
 Nothing in it comes from a real data set. Text vectors are random numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from clients.shard import DeviceShard
 from models.parameters import Layout
 from models.recommender import RecommenderSettings, Shared, initial_parameters, parameter_layout
 from models.seeds import generator
+from server.aggregation_settings import AggregationSettings
 from server.privacy.accounts import with_noise_solved
 from server.privacy.settings import PrivacySettings
 from server.secure_sum.settings import SecureSumSettings
@@ -26,7 +27,7 @@ from server.settings import (
     ServerOptimizerSettings,
 )
 from simulation.data.interactions import Columns
-from simulation.data.splits import Split, SplitSettings, split
+from simulation.data.splits import Split, split
 from simulation.world.availability import HabitSettings, TimeZone
 from simulation.world.build import build_world, pooled_histories
 from simulation.world.cohort_plans import plan_cohorts
@@ -34,7 +35,7 @@ from simulation.world.devices import ReferenceTimes, Tier, WorldSettings
 from simulation.world.network import LinkSettings, NetworkSettings
 from simulation.world.population import PopulationSettings, build_population, fit_population
 from simulation.world.timeline import RoundCost, Timeline
-from tests.simulation.data.made_up import interactions
+from tests.simulation.data.made_up import LEAVE_LAST, interactions
 
 NUM_DEVICES, NUM_ITEMS, TEXT_DIM = 40, 60, 12
 SEED = 7
@@ -93,6 +94,7 @@ SCHEDULE = Schedule(
     deadline_s=60,
     pause_s=0,
     retry_s=60,
+    window_s=0,
     sampling="available",
     mode="synchronous",
     concurrency=0,
@@ -157,6 +159,7 @@ def federation(num_nodes: int = 1, rounds: int = 3, name: str = "fedadam") -> Fe
         reply_timeout_s=600,
         schedule=SCHEDULE,
         optimizer=ServerOptimizerSettings(name=name, rate=0.02, beta1=0.9, beta2=0.99, tau=1e-3),
+        aggregation=AggregationSettings(rule="mean", feared_share=0),
         training=local_training(),
         privacy=PRIVACY,
         secure_sum=SECURE_SUM,
@@ -181,8 +184,12 @@ def buffered(num_nodes: int = 1, rounds: int = 6) -> Federation:
     return federation(num_nodes, rounds, "fedavg").model_copy(update=changes)
 
 
-def made_up_split() -> Split:
-    """Histories of 1 to 20 events; user 0 has a single one and nothing held out."""
+def made_up_split(**changes: object) -> Split:
+    """Histories of 1 to 20 events; user 0 has a single one and nothing held out.
+
+    Args:
+        changes: of the split's settings.
+    """
     rng = generator(SEED, "tiny-world")
     rows = []
     for user in range(NUM_DEVICES):
@@ -190,12 +197,11 @@ def made_up_split() -> Split:
         chosen = rng.choice(NUM_ITEMS, length, replace=False)
         rows += [(f"u{user:02d}", str(item), 1000 + t) for t, item in enumerate(chosen)]
     table = interactions(rows, [f"word{item % 7} film {item}" for item in range(NUM_ITEMS)])
-    settings = SplitSettings(rule="leave-last-out", ties="last-row", fraction=0.1, target="test")
-    parts = split(table, settings, SEED)
+    parts = split(table, LEAVE_LAST.model_copy(update=changes), SEED)
     train = parts.train.copy()
     written = np.where(rng.random(len(train)) < 0.3, "a note on " + train.index.astype(str), "")
     train[Columns.PRIVATE_TEXT] = written
-    return Split(table, train, parts.held_out, parts.rule, parts.tied_users)
+    return replace(parts, train=train)
 
 
 @dataclass(frozen=True)
@@ -263,6 +269,7 @@ class TinyWorld:
         np.save(folder / "initial.npy", self.layout.flatten(self.parameters()).numpy())
         device_job = DeviceJob(
             seed=SEED,
+            noise_seed=SEED,
             world=self.world,
             phones=self.phones,
             taste=self.fresh_taste(f"{name}/taste.npy"),
@@ -272,6 +279,7 @@ class TinyWorld:
         )
         server_job = ServerJob(
             seed=SEED,
+            noise_seed=SEED,
             num_devices=NUM_DEVICES,
             num_parameters=self.layout.size,
             trained=((0, self.layout.size),),

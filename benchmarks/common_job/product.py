@@ -21,6 +21,7 @@ from clients.perceptron_training import LabelledDevices, train_cohort
 from clients.protocol.messages import EvalReply, LocalTraining, TrainTask
 from models.metrics import MetricSums
 from models.perceptron import PerceptronSettings, perceptron_layout
+from server.aggregation_settings import AggregationSettings
 from server.cohorts import CohortPlan, Outcome
 from server.privacy.settings import PrivacySettings
 from server.secure_sum.settings import SecureSumSettings
@@ -103,6 +104,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
             deadline_s=60,
             pause_s=0,
             retry_s=60,
+            window_s=0,
             sampling="available",
             mode="synchronous",
             concurrency=0,
@@ -110,6 +112,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
             max_staleness=0,
         ),
         optimizer=ServerOptimizerSettings(name="fedavg", rate=1.0, beta1=0, beta2=0, tau=1e-3),
+        aggregation=AggregationSettings(rule="mean", feared_share=0),
         training=training,
         privacy=PrivacySettings(
             mechanism="none",
@@ -135,6 +138,7 @@ def _job(folder: Path, num_parameters: int, num_nodes: int) -> ServerJob:
     )
     return ServerJob(
         seed=0,
+        noise_seed=0,
         num_devices=job.NUM_USERS,
         num_parameters=num_parameters,
         trained=((0, num_parameters),),

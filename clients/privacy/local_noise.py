@@ -22,12 +22,12 @@ from models.seeds import generator
 
 
 def noise_of_devices(
-    seed: int, round_number: int, device_ids: NDArray[np.int64], size: int, std: float
+    noise_seed: int, round_number: int, device_ids: NDArray[np.int64], size: int, std: float
 ) -> NDArray[np.float64]:
     """The noise of some devices, added up, (size,) float64.
 
     Args:
-        seed: the run's seed.
+        noise_seed: the run's.
         round_number: counted from 1.
         device_ids: (D,) who adds noise.
         size: numbers in an update.
@@ -35,5 +35,5 @@ def noise_of_devices(
     """
     total = np.zeros(size)
     for device in device_ids.tolist():
-        total += generator(seed, "local noise", round_number, device).standard_normal(size)
+        total += generator(noise_seed, "local noise", round_number, device).standard_normal(size)
     return std * total

@@ -51,7 +51,7 @@ def say_update(
 
     def vector() -> NDArray[np.int64]:
         blocks = trained_blocks(shard, task, job.recommender, job.seed)
-        return vector_of_updates(blocks, task, rounding, dim, job.seed)
+        return vector_of_updates(blocks, task, rounding, dim, job.noise_seed)
 
     return _masked(content, state, "train", len(task.device_ids), vector)
 
@@ -65,7 +65,7 @@ def say_metrics(
 
     def vector() -> NDArray[np.int64]:
         blocks = evaluated_blocks(shard, task, job.recommender, job.seed)
-        return vector_of_metrics(blocks, shard, layout, Address(job.seed, task.round_number))
+        return vector_of_metrics(blocks, shard, layout, Address(job.noise_seed, task.round_number))
 
     return _masked(content, state, "evaluate", len(task.device_ids) or shard.num_devices, vector)
 

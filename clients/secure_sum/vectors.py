@@ -31,7 +31,7 @@ def vector_of_updates(
     task: TrainTask,
     rounding: Rounding,
     dim: int,
-    seed: int,
+    noise_seed: int,
 ) -> NDArray[np.int64]:
     """Add up a cohort's rounded updates, and the counts that belong to them.
 
@@ -40,13 +40,13 @@ def vector_of_updates(
         task: clip norm, and which counts may be known.
         rounding: steps and noise.
         dim: numbers of an update.
-        seed: the run's seed.
+        noise_seed: the run's.
 
     Returns:
         (length,) integers.
     """
     quantiser, clip_norm = rounding.quantiser(dim), task.training.clip_norm
-    at, names = Address(seed, task.round_number), counts_of(task.privacy)
+    at, names = Address(noise_seed, task.round_number), counts_of(task.privacy)
     total = np.zeros(quantiser.width + len(names), dtype=np.int64)
     update = total[: quantiser.width]
     for device_ids, block in blocks:
@@ -80,7 +80,7 @@ def vector_of_metrics(
         blocks: local rows and where their held-out items stand.
         shard: the node's devices.
         layout: where each sum lies.
-        at: part of the address of the rounding: the run's seed, and rounds done.
+        at: part of the address of the rounding: the run's noise seed, and rounds done.
 
     Raises:
         DataError: if the world has a kind of phone that the cloud does not know.

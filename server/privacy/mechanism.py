@@ -47,14 +47,14 @@ class Mechanism:
         settings: of the promise, the noise multiplier solved.
         expected: devices that a round wants, q N: the denominator of a private run.
         num_devices: the population, N.
-        seed: the run's; secret wherever the promise is meant.
+        noise_seed: the run's; secret wherever the promise is meant.
         stretch: what rounding for a secure sum lengthens an update by, at most.
     """
 
     settings: PrivacySettings
     expected: int
     num_devices: int
-    seed: int
+    noise_seed: int
     stretch: float = 1.0
 
     @property
@@ -95,7 +95,7 @@ class Mechanism:
             return reply.update_sum / reply.num_devices if reply.num_devices else None
         if self.settings.mechanism == "distributed":  # the noise is in the sum, if there is one
             return reply.update_sum / self.expected if reply.num_devices else None
-        rng = generator(self.seed, "privacy noise", round_number)
+        rng = generator(self.noise_seed, "privacy noise", round_number)
         noise = self.noise_std(clip_norm) * rng.standard_normal(len(reply.update_sum))
         return (reply.update_sum + noise) / self.expected
 
@@ -104,7 +104,7 @@ class Mechanism:
         settings = self.settings
         if not settings.is_adaptive:
             return clip_norm
-        rng = generator(self.seed, "clip norm noise", round_number)
+        rng = generator(self.noise_seed, "clip norm noise", round_number)
         noise = settings.clip_noise_multiplier * self.scale * rng.standard_normal()
         short_enough = reply.num_unclipped or 0
         total = short_enough - settings.target_quantile * reply.num_devices + noise
@@ -124,7 +124,7 @@ class Mechanism:
         if not multiplier:
             return reply
         std = multiplier * EVALUATION_SENSITIVITY * self.scale
-        rng = generator(self.seed, "evaluation noise", round_number)
+        rng = generator(self.noise_seed, "evaluation noise", round_number)
         sums: dict[tuple[str, str], MetricSums] = {}
         for tier in tiers:
             noise = std * rng.standard_normal((len(PROTOCOLS), len(METRICS)))

@@ -67,7 +67,7 @@ def hidden_update(
     found = hidden_sum(nodes, wanted)
     if found.total is None:
         return [], found.faults
-    at, clip_norm = Address(job.seed, one.round_number), one.training.clip_norm
+    at, clip_norm = Address(job.noise_seed, one.round_number), one.training.clip_norm
     total = found.total.copy()
     total[: plan.quantiser.width] += plan.fill(found.num_devices, at)
     reply = train_reply(

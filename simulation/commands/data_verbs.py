@@ -43,7 +43,11 @@ def list_sources(machine: options.Machine = False) -> None:
                 }
             )
     voice.show(table)
-    voice.show("Your own files: --set data.source=movielens-folder|table --set data.path=...")
+    voice.show(
+        "What you downloaded, a folder or a zip (MovieLens, MIND, Book-Crossing, goodbooks-10k): "
+        "--set data.source=auto --set data.path=...\n"
+        "Your own tables: --set data.source=table --set data.path=... --set data.items_path=..."
+    )
     voice.result({"cache": cache, "sources": found})
 
 
@@ -83,9 +87,11 @@ def describe(
 
       pocketfleet data describe
 
-      pocketfleet data describe -s data.source=movielens-folder -s data.path=ml-1m
+      pocketfleet data describe -s data.source=auto -s data.path=ml-25m.zip
     """
+    from models.errors import SettingsError
     from simulation.data import statistics
+    from simulation.data.fingerprint import data_sha256
     from simulation.data.loading import load_interactions
     from simulation.data.splits import split
     from simulation.settings import load_settings
@@ -94,18 +100,37 @@ def describe(
     settings = load_settings(preset, overrides or ())
     with voice.progress() as progress:
         interactions = load_interactions(settings.data, cache_folder(), progress)
-    parts = split(interactions, settings.split, settings.seed)
-    numbers = statistics.describe(interactions)
-    for line in (*numbers.lines(), *interactions.intake.lines(), parts.rule):
+    numbers, shown = statistics.describe(interactions), interactions.impressions
+    try:
+        parts = split(interactions, settings.split, settings.seed)
+        split_lines = {
+            "split": parts.rule,
+            "tied_users": parts.tied_users,
+            "evaluated_users": int((parts.held_out >= 0).sum()),
+            "cold_items": int(parts.cold_item.sum()),
+            "cold_users": int(parts.cold_user.sum()),
+            "asked_for_a_cold_item": int((parts.cold_held_out >= 0).sum()),
+        }
+    except SettingsError as error:  # what the data is like can be told all the same
+        split_lines = {"split": f"no split: {error}"}
+    for line in (*numbers.lines(), *interactions.intake.lines(), str(split_lines["split"])):
         voice.show(line)
+    if shown is not None:
+        judged = int(shown.judged.sum())
+        voice.show(
+            f"{len(shown):,} impressions of {len(shown.item) / len(shown):.1f} candidates, "
+            f"{judged:,} of them to be judged by"
+        )
+    digest = data_sha256(interactions)
+    voice.show(f"SHA-256 of the checked data: {digest}")
     voice.show(f"Terms: {interactions.licence}\nCite: {interactions.citation}")
     voice.result(
         {
             "name": interactions.name,
             "statistics": dataclasses.asdict(numbers),
             "intake": interactions.intake.as_dict(),
-            "split": parts.rule,
-            "tied_users": parts.tied_users,
-            "evaluated_users": int((parts.held_out >= 0).sum()),
+            "impressions": 0 if shown is None else len(shown),
+            "data_sha256": digest,
         }
+        | split_lines
     )

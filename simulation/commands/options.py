@@ -66,3 +66,11 @@ Resume = Annotated[
         help="Go on with the run in the folder, after its last round, with its own settings.",
     ),
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="tensorboard|mlflow",
+        help="Log settings, hashes, commit and results there too; may be given twice.",
+    ),
+]

@@ -22,6 +22,7 @@ def quickstart(
     preset: options.Preset = "quickstart",
     out: options.Out = Path("runs/quickstart"),
     engine: options.Engine = "inline",
+    target_epsilon: options.TargetEpsilon = None,
     overrides: options.Overrides = None,
     fresh: options.Fresh = False,
     machine: options.Machine = False,
@@ -37,13 +38,22 @@ def quickstart(
 
       pocketfleet quickstart --out runs/mine --set federation.rounds=40 --set seed=1
     """
-    _compare("quickstart", preset, out, engine, overrides, fresh, machine)
+    _compare(
+        "quickstart",
+        preset,
+        out,
+        engine,
+        [*_private(target_epsilon), *(overrides or ())],
+        fresh,
+        machine,
+    )
 
 
 def compare_arms(
     preset: options.Preset = "quickstart",
     out: options.Out = Path("runs/compare"),
     engine: options.Engine = "inline",
+    target_epsilon: options.TargetEpsilon = None,
     overrides: options.Overrides = None,
     fresh: options.Fresh = False,
     machine: options.Machine = False,
@@ -54,9 +64,19 @@ def compare_arms(
 
       pocketfleet compare --out runs/one --set seed=1
 
+      pocketfleet compare --out runs/private --target-epsilon 8
+
       pocketfleet compare --preset my.toml --engine flower --json
     """
-    _compare("compare", preset, out, engine, overrides, fresh, machine)
+    _compare(
+        "compare",
+        preset,
+        out,
+        engine,
+        [*_private(target_epsilon), *(overrides or ())],
+        fresh,
+        machine,
+    )
 
 
 def _compare(
@@ -64,7 +84,7 @@ def _compare(
     preset: str,
     out: Path,
     engine: EngineName,
-    overrides: list[str] | None,
+    overrides: list[str],
     fresh: bool,
     machine: bool,
 ) -> None:
@@ -73,7 +93,7 @@ def _compare(
     from simulation.settings import load_settings
 
     voice = Voice(machine)
-    settings = load_settings(preset, overrides or ())
+    settings = load_settings(preset, overrides)
     with running(out, verb, settings, command_line()) as run, voice.progress() as progress:
         found = compare(run, settings, cache_folder(), engine, progress, fresh=fresh)
         page = write_report(found, run.report)

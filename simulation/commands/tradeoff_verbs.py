@@ -54,7 +54,7 @@ def tradeoff(
 def _table(rows: list["TradeoffRow"]) -> Table:
     start = rows[0].start["ndcg@10"]
     table = Table(title=f"Before any round: nDCG@10 {_percent(start)} %")
-    for name in ("", "epsilon", "at least", "noise", "nDCG@10, %", "history read, %"):
+    for name in ("", "epsilon", "at least", "noise", "nDCG@10, %", "gained", "history read, %"):
         table.add_column(name, justify="left" if not name else "right")
     table.add_column("kB up", justify="right")
     table.add_column("s a round", justify="right")
@@ -65,6 +65,7 @@ def _table(rows: list["TradeoffRow"]) -> Table:
             _number(row.epsilon_at_least),
             _number(row.noise_multiplier or None),
             _percent(row.quality["ndcg@10"]),
+            _percent(row.gain["ndcg@10"], sign="+"),
             _percent(row.history),
             f"{row.bytes_up / 1e3:,.0f}",
             f"{row.seconds_per_round:.2f}",
@@ -72,10 +73,13 @@ def _table(rows: list["TradeoffRow"]) -> Table:
     return table
 
 
-def _percent(estimate: "Estimate | None") -> str:
+def _percent(estimate: "Estimate | None", sign: str = "") -> str:
     if estimate is None:
         return "–"
-    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    mean, *ends = (
+        f"{100 * each:{sign}.1f}" for each in (estimate.mean, estimate.low, estimate.high)
+    )
+    return f"{mean} [{', '.join(ends)}]"
 
 
 def _number(value: float | None) -> str:

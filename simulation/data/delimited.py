@@ -7,12 +7,14 @@ r"""Text tables (CSV, TSV and their kin) read as columns of text, whatever state
 
 Nothing is guessed: a cell stays the text it was ("007" is not 7), and what the text means is
 decided in `checking`. Parsing is Arrow's, so millions of rows take seconds; the bytes flow through
-a small decoder on the way, so a large file is never held twice.
+a small decoder on the way, so a large file is never held twice. `read_text_blocks` gives stretches
+of rows, so that it need not be held even once.
 """
 
 import codecs
 import csv
 import io
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,13 +39,18 @@ class Format:
         header: the column names if the file has none, else () and its first line is read.
         quoted: whether "..." protects delimiters and line breaks.
         encoding: how its bytes become text.
+        escape: the character that takes the meaning from a quote, "" if there is none.
     """
 
     delimiter: str
     header: tuple[str, ...] = ()
     quoted: bool = False
     encoding: str = "utf-8-sig"
+    escape: str = ""
 
+
+Source = Path | bytes | BinaryIO
+"""A file, its content, or its bytes as they come."""
 
 CSV = Format(delimiter=",", quoted=True)
 
@@ -84,42 +91,84 @@ def checked_file(path: Path) -> Path:
     return path
 
 
-def read_text_table(source: Path | bytes, name: str, form: Format) -> TextTable:
+def read_text_table(source: Source, name: str, form: Format) -> TextTable:
     """Read a text table.
 
     Args:
-        source: a file, or its content.
+        source: a file, its content, or its bytes as a stream, which is closed.
         name: what it is called in messages.
         form: how it is written.
 
     Raises:
         DataError: if it cannot be opened, is empty, or is no text table at all.
     """
+    blocks = list(read_text_blocks(source, name, form))
+    return TextTable(
+        pd.concat([block.cells for block in blocks], ignore_index=True),
+        sum(block.broken_rows for block in blocks),
+        sum(block.replaced_characters for block in blocks),
+    )
+
+
+def read_text_blocks(source: Source, name: str, form: Format) -> Iterator[TextTable]:
+    """Read a text table in stretches of rows, for files that are larger than memory would like.
+
+    Args:
+        source: a file, its content, or its bytes as a stream, which is closed.
+        name: what it is called in messages.
+        form: how it is written.
+
+    Yields:
+        at least one table; rows, and counts of what was broken, add up to the whole.
+
+    Raises:
+        DataError: if it cannot be opened, is empty, or is no text table at all.
+    """
     try:
-        stream = (
-            io.BytesIO(source) if isinstance(source, bytes) else checked_file(source).open("rb")
-        )
-        with stream, _TextBytes(stream, form.encoding) as decoded:
-            return _parse(decoded, name, form)
+        with _opened(source) as stream, _TextBytes(stream, form) as decoded:
+            yield from _blocks(decoded, name, form)
     except pa.ArrowInvalid as error:
         raise DataError(f"{name} is no table of text: {_first_line(error)}") from error
     except OSError as error:
         raise DataError(f"cannot read {name}: {error.strerror or error}") from error
 
 
-def _parse(decoded: "_TextBytes", name: str, form: Format) -> TextTable:
+def _opened(source: Source) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    return checked_file(source).open("rb") if isinstance(source, Path) else source
+
+
+def _blocks(decoded: "_TextBytes", name: str, form: Format) -> Iterator[TextTable]:
     reader = io.BufferedReader(decoded, _CHUNK_BYTES)
     header = form.header or _read_header(reader, name, form)
-    if not reader.peek(1):
-        empty = pd.DataFrame({column: pd.Series(dtype="str") for column in header})
-        return TextTable(empty, 0, decoded.replaced_characters)
+    empty = pd.DataFrame({column: pd.Series(dtype="str") for column in header})
     broken: list[int] = []
 
     def leave_out(row: Any) -> str:
         broken.append(_lines_of(row.text or ""))
         return "skip"
 
-    table = arrow_csv.read_csv(
+    last = empty
+    for cells in _parsed(reader, header, form, leave_out) if reader.peek(1) else ():
+        if len(last):
+            yield TextTable(last, 0, 0)
+        last = cells
+    if form.quoted and decoded.quotes % 2:
+        swallowed = _rows_in_open_quote(last)
+        last = last.iloc[: len(last) - (1 if swallowed else 0)]
+        broken.append(swallowed)
+    yield TextTable(last, sum(broken), decoded.replaced_characters)
+
+
+def _parsed(
+    reader: "io.BufferedReader[Any]",
+    header: tuple[str, ...],
+    form: Format,
+    leave_out: Callable[[Any], str],
+) -> Iterator[pd.DataFrame]:
+    """Let Arrow parse; a row that is no row of this table goes to `leave_out`."""
+    batches = arrow_csv.open_csv(
         reader,
         read_options=arrow_csv.ReadOptions(
             column_names=list(header), use_threads=False, block_size=_BLOCK_BYTES
@@ -127,6 +176,7 @@ def _parse(decoded: "_TextBytes", name: str, form: Format) -> TextTable:
         parse_options=arrow_csv.ParseOptions(
             delimiter=form.delimiter,
             quote_char='"' if form.quoted else False,
+            escape_char=form.escape or False,
             newlines_in_values=form.quoted,
             invalid_row_handler=leave_out,
         ),
@@ -134,12 +184,8 @@ def _parse(decoded: "_TextBytes", name: str, form: Format) -> TextTable:
             column_types={column: pa.string() for column in header}, strings_can_be_null=False
         ),
     )
-    cells = table.to_pandas()
-    if form.quoted and decoded.quotes % 2:
-        swallowed = _rows_in_open_quote(cells)
-        cells = cells.iloc[: len(cells) - (1 if swallowed else 0)]
-        broken.append(swallowed)
-    return TextTable(cells, sum(broken), decoded.replaced_characters)
+    for batch in batches:
+        yield batch.to_pandas()
 
 
 def _read_header(reader: "io.BufferedReader[Any]", name: str, form: Format) -> tuple[str, ...]:
@@ -177,9 +223,11 @@ def _first_line(error: Exception) -> str:
 class _TextBytes(io.RawIOBase):
     """A byte stream that gives valid UTF-8 whatever comes in, and counts what it replaced."""
 
-    def __init__(self, source: BinaryIO, encoding: str) -> None:
+    def __init__(self, source: BinaryIO, form: Format) -> None:
         self._source = source
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._decoder = codecs.getincrementaldecoder(form.encoding)(errors="replace")
+        self._is_utf8 = form.encoding.startswith("utf-8")
+        self._escaped_quote = f'{form.escape}"' if form.escape else ""
         self._ready = b""
         self._ended = False
         self.replaced_characters = 0
@@ -203,5 +251,8 @@ class _TextBytes(io.RawIOBase):
         text = self._decoder.decode(chunk, final=self._ended)
         self._ready = text.encode("utf-8")
         self.quotes += text.count('"')
+        if self._escaped_quote:
+            self.quotes -= text.count(self._escaped_quote)
         # The file may hold true U+FFFD too: those are text, so they are taken off again.
-        self.replaced_characters += text.count("\ufffd") - chunk.count(b"\xef\xbf\xbd")
+        true_ones = chunk.count(b"\xef\xbf\xbd") if self._is_utf8 else 0
+        self.replaced_characters += text.count("\ufffd") - true_ones

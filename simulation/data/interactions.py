@@ -54,12 +54,17 @@ class IntakeReport:
     duplicate_rows: int = _count("repeated (user, item) rows: the first in time was kept")
     unknown_items: int = _count("event rows with an item that has no item row: dropped")
     missing_values: int = _count("event rows without a usable value: value set to 1")
+    implicit_values: int = _count("event rows of use without a rating: kept, value 0")
     items_read: int = _count("item rows read")
     broken_items: int = _count("item rows broken or without an id: dropped")
     duplicate_items: int = _count("repeated item ids: the first row was kept")
+    html_entities: int = _count("item texts with HTML entities: decoded")
     empty_texts: int = _count("items without text: their title or id was taken")
     replaced_characters: int = _count("broken characters: replaced by U+FFFD")
     users_with_one_event: int = _count("users with one event: kept for training only")
+    impressions_read: int = _count("impressions read")
+    broken_impressions: int = _count("impressions without id, time or a known candidate: dropped")
+    unknown_candidates: int = _count("candidates of impressions with no item row: dropped")
 
     def lines(self) -> list[str]:
         """Return one line for people per count that is not zero."""
@@ -73,6 +78,50 @@ class IntakeReport:
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Impressions:
+    """What was shown together, and what of it was clicked: J impressions, C candidates in all.
+
+    Attributes:
+        user: (J,) int32 user who was shown it; -1 for one who has no event.
+        time_s: (J,) int64 UTC seconds.
+        offsets: (J + 1,) int64, impression j showed candidates offsets[j] .. offsets[j + 1].
+        item: (C,) int32 item index of each candidate.
+        clicked: (C,) bool.
+        judged: (J,) bool, impressions of the development part: none of their clicks is an event.
+    """
+
+    user: np.ndarray
+    time_s: np.ndarray
+    offsets: np.ndarray
+    item: np.ndarray
+    clicked: np.ndarray
+    judged: np.ndarray
+
+    def __len__(self) -> int:
+        """J."""
+        return len(self.user)
+
+    def of(self, rows: np.ndarray) -> "Impressions":
+        """Some of the impressions, in this order.
+
+        Args:
+            rows: (B,) numbers, or (J,) bool.
+        """
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.asarray(rows)
+        starts, lengths = self.offsets[rows], np.diff(self.offsets)[rows]
+        ends = np.cumsum(lengths)
+        taken = np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
+        return Impressions(
+            self.user[rows],
+            self.time_s[rows],
+            np.concatenate([[0], ends]).astype(np.int64),
+            self.item[taken],
+            self.clicked[taken],
+            self.judged[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +140,7 @@ class Interactions:
         intake: what was mended or left out.
         licence: terms of use, "" if not known.
         citation: whom to cite, "" if not known.
+        impressions: what was shown to whom, where the data tells it.
     """
 
     name: str
@@ -101,6 +151,7 @@ class Interactions:
     intake: IntakeReport
     licence: str
     citation: str
+    impressions: Impressions | None = None
 
     @property
     def num_users(self) -> int:

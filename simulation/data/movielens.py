@@ -1,10 +1,11 @@
-"""MovieLens in the three forms people have it: RecBole's copy, the 100K folder, the 1M folder.
+"""MovieLens in the four forms people have it: RecBole's copy, and the folders of GroupLens.
 
     RecBole wheel   ml-100k.inter, ml-100k.item   tabs, header with types, year in its own column
     ml-100k/        u.data, u.item, u.genre       tabs and "|", Latin-1, genres as 19 flags
     ml-1m/          ratings.dat, movies.dat       "::", Latin-1
+    ml-25m/         ratings.csv, movies.csv       CSV, UTF-8; ml-latest-small and ml-20m, -32m too
 
-All three give the same title and text for the same film:
+All four give the same title and text for the same film:
 
     "Quiet Harbour, The (1991)" + Crime, Thriller        (films in this file are made up)
         title  "The Quiet Harbour (1991)"
@@ -16,6 +17,7 @@ forbid redistribution: no row of it may be committed, not even in a test.
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +25,22 @@ import pandas as pd
 
 from models.errors import DataError
 from models.progress import Progress, silent
-from simulation.data.checking import RAW_TIME, RawTables, build_interactions, require_columns
-from simulation.data.delimited import Format, TextTable, checked_file, read_text_table
+from simulation.data.checking import (
+    RawTables,
+    build_interactions,
+    chosen_columns,
+    require_columns,
+)
+from simulation.data.delimited import (
+    CSV,
+    Format,
+    TextTable,
+    read_text_blocks,
+    read_text_table,
+)
+from simulation.data.downloads import Download
 from simulation.data.interactions import Columns, Interactions
+from simulation.data.raw_events import RAW_TIME
 from simulation.data.sources import RECBOLE
 from simulation.data.wheels import PinnedWheel, fetch_wheel, read_member
 
@@ -33,6 +48,10 @@ _INSIDE = "recbole/dataset_example/ml-100k/ml-100k"
 _MAX_MEMBER_BYTES = 4_000_000
 _RATING = (Columns.USER, Columns.ITEM, Columns.VALUE, RAW_TIME)
 _TABS = Format(delimiter="\t")
+_NEWER_TERMS = (
+    "GroupLens terms: research use, redistribution only under the same terms (README of the "
+    "download)"
+)
 _NO_GENRES = {"unknown", "(no genres listed)"}
 
 _YEAR = re.compile(r"^(?P<name>.+?)\s*\((?P<year>\d{4})\)(?:\s*\(V\))?$")  # (V): made for video
@@ -62,27 +81,8 @@ def load_movielens_100k(
         (film, f"{name} ({year})" if _IS_YEAR.fullmatch(year) else name, genres)
         for film, name, year, genres in films.cells.itertuples(index=False)
     ]
-    events = ratings.cells
-    return _build("MovieLens-100K", events.set_axis(list(_RATING), axis=1), rows, ratings, films)
-
-
-def load_movielens_folder(folder: Path) -> Interactions:
-    """Load a MovieLens folder as GroupLens packs it, 100K or 1M.
-
-    Raises:
-        DataError: if the folder holds neither, or a file of it is missing or unreadable.
-    """
-    if (folder / "u.data").is_file():
-        return _load_100k_folder(folder)
-    if (folder / "ratings.dat").is_file():
-        return _load_1m_folder(folder)
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}: check data.path")
-    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
-    raise DataError(
-        f"{folder} is no MovieLens folder: it must hold u.data (100K) or ratings.dat (1M), "
-        f"found {found}"
-    )
+    events = ratings.cells.set_axis(list(_RATING), axis=1)
+    return _build("MovieLens-100K", [replace(ratings, cells=events)], rows, films)
 
 
 def readable_title(raw: str) -> str:
@@ -107,29 +107,61 @@ def _article_first(found: re.Match[str]) -> str:
     return f"{found['article']}{gap}{found['name']}{found['rest']}"
 
 
-def _load_100k_folder(folder: Path) -> Interactions:
-    ratings = read_text_table(folder / "u.data", "u.data", Format("\t", header=_RATING))
-    genres = read_text_table(folder / "u.genre", "u.genre", Format("|", header=("name", "number")))
+def load_100k(download: Download, folder: str) -> Interactions:
+    """Load ml-100k as GroupLens packs it: u.data, u.item, u.genre.
+
+    Raises:
+        DataError: if a file is missing or unreadable, or holds nothing usable.
+    """
+    form = Format("\t", header=_RATING)
+    ratings = read_text_table(download.stream(folder, "u.data"), "u.data", form)
+    form = Format("|", header=("name", "number"))
+    genres = read_text_table(download.stream(folder, "u.genre"), "u.genre", form)
     names = [str(name) for name in genres.cells["name"]]
     before = ("item", "title", "released", "on_video", "address")
     flags = tuple(f"genre {number}" for number in range(len(names)))
     form = Format("|", header=before + flags, encoding="latin-1")
-    films = read_text_table(folder / "u.item", "u.item", form)
+    films = read_text_table(download.stream(folder, "u.item"), "u.item", form)
     rows = [
         (film, title, " ".join(itertools.compress(names, (flag == "1" for flag in flagged))))
         for film, title, _, _, _, *flagged in films.cells.itertuples(index=False)
     ]
-    return _build("MovieLens-100K", ratings.cells, rows, ratings, films)
+    return _build("MovieLens-100K", [ratings], rows, films)
 
 
-def _load_1m_folder(folder: Path) -> Interactions:
-    ratings = _read_double_colons(folder / "ratings.dat", _RATING)
-    films = _read_double_colons(folder / "movies.dat", ("item", "title", "genres"))
-    rows = [
+def load_1m(download: Download, folder: str) -> Interactions:
+    """Load ml-1m as GroupLens packs it: ratings.dat and movies.dat.
+
+    Raises:
+        DataError: if a file is missing or unreadable, or holds nothing usable.
+    """
+    ratings = _read_double_colons(download, folder, "ratings.dat", _RATING)
+    films = _read_double_colons(download, folder, "movies.dat", ("item", "title", "genres"))
+    return _build("MovieLens-1M", [ratings], _with_words(films.cells), films)
+
+
+def load_csv(download: Download, folder: str) -> Interactions:
+    """Load ml-latest-small, ml-20m, ml-25m or ml-32m: ratings.csv and movies.csv, in a stream.
+
+    Raises:
+        DataError: if a file is missing or unreadable, or holds nothing usable.
+    """
+    films = read_text_table(download.stream(folder, "movies.csv"), "movies.csv", CSV)
+    columns = {"movieId": Columns.ITEM, "title": Columns.TITLE, "genres": "genres"}
+    (films,) = chosen_columns([films], columns, "movies.csv")
+    blocks = read_text_blocks(download.stream(folder, "ratings.csv"), "ratings.csv", CSV)
+    names = dict(zip(("userId", "movieId", "rating", "timestamp"), _RATING, strict=True))
+    ratings = chosen_columns(blocks, names, "ratings.csv")
+    name = folder.rpartition("/")[2] or download.name
+    title = f"MovieLens {name}" if name.startswith("ml-") else "MovieLens"
+    return _build(title, ratings, _with_words(films.cells), films, licence=_NEWER_TERMS)
+
+
+def _with_words(films: pd.DataFrame) -> list[tuple[str, str, str]]:
+    return [
         (film, title, genres.replace("|", " "))
-        for film, title, genres in films.cells.itertuples(index=False)
+        for film, title, genres in films.itertuples(index=False)
     ]
-    return _build("MovieLens-1M", ratings.cells, rows, ratings, films)
 
 
 def _read_typed(wheel: Path, ending: str, columns: tuple[str, ...]) -> TextTable:
@@ -143,22 +175,25 @@ def _read_typed(wheel: Path, ending: str, columns: tuple[str, ...]) -> TextTable
     return replace(table, cells=cells[list(columns)])
 
 
-def _read_double_colons(path: Path, header: tuple[str, ...]) -> TextTable:
+def _read_double_colons(
+    download: Download, folder: str, name: str, header: tuple[str, ...]
+) -> TextTable:
     """Read a table with "::" between cells, which no parser of single delimiters takes."""
     try:
-        content = checked_file(path).read_bytes()
+        with download.stream(folder, name) as stream:
+            content = stream.read()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {name}: {error.strerror or error}") from error
     form = Format("\t", header=header, encoding="latin-1")
-    return read_text_table(content.replace(b"::", b"\t"), path.name, form)
+    return read_text_table(content.replace(b"::", b"\t"), name, form)
 
 
 def _build(
     name: str,
-    events: pd.DataFrame,
+    ratings: Iterable[TextTable],
     films: list[tuple[str, str, str]],
-    rating_table: TextTable,
     film_table: TextTable,
+    licence: str = RECBOLE.licence,
 ) -> Interactions:
     """Check the events and the films, each film being (id, raw title, genres)."""
     rows = []
@@ -168,12 +203,11 @@ def _build(
     return build_interactions(
         RawTables(
             name=name,
-            events=events,
+            events=ratings,
             items=pd.DataFrame(rows, columns=list(Columns.ITEMS), dtype="str"),
-            broken_event_rows=rating_table.broken_rows,
             broken_item_rows=film_table.broken_rows,
-            replaced_characters=rating_table.replaced_characters + film_table.replaced_characters,
-            licence=RECBOLE.licence,
+            replaced_characters=film_table.replaced_characters,
+            licence=licence,
             citation=RECBOLE.citation,
         )
     )

@@ -17,7 +17,7 @@ import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from models.errors import DataError
-from simulation.data.checking import RAW_TIME, RawTables, build_interactions, require_columns
+from simulation.data.checking import RawTables, build_interactions, require_columns
 from simulation.data.delimited import (
     CSV,
     MAX_INPUT_BYTES,
@@ -26,6 +26,7 @@ from simulation.data.delimited import (
     read_text_table,
 )
 from simulation.data.interactions import Columns, Interactions
+from simulation.data.raw_events import RAW_TIME
 
 _PARQUET = {".parquet", ".pq"}
 _EVENTS = (Columns.USER, Columns.ITEM)

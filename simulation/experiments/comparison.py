@@ -32,6 +32,7 @@ from simulation.experiments.phone_costs import (
     install_package,
     measure_phone,
 )
+from simulation.experiments.slices import slicings_of
 from simulation.experiments.summary import Summary
 from simulation.experiments.training import (
     CentralJob,
@@ -107,6 +108,7 @@ def compare(
         bootstrap=PairedBootstrap.draw(
             len(materials.evaluated), settings.seed, replicates=settings.comparison.replicates
         ),
+        slicings=slicings_of(materials, [tier.name for tier in settings.world.tiers]),
     )
     return Summary(run, settings, outcome, datetime.now(UTC)).report()
 

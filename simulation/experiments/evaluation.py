@@ -69,5 +69,5 @@ def baseline_ranks(referee: Referee, materials: Materials, settings: Settings) -
 
 def federated_ranks(referee: Referee, arm: FederatedArm) -> Ranks:
     """Ranks of a federated arm, scored by the phones' own code with their personal parameters."""
-    scores = score_devices(arm.shard(), referee.users, arm.parameters, arm.job.recommender)
+    scores = score_devices(arm.shard(), referee.users, arm.launched(), arm.job.recommender)
     return referee.ranks(scores)

@@ -5,6 +5,7 @@ arms/federated/
   history.jsonl  final.npy                                                 after
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from clients.personal import PersonalStore, settle_all
 from clients.shard import DeviceShard
 from models.errors import DataError
 from models.files import write_text, write_whole
+from models.launch import launched
 from models.recommender import Shared, initial_parameters, parameter_layout, trained_names
 from server.checkpoints import Checkpoint
 from server.history import BYTES_PER_PARAMETER, History
 from server.privacy.accounts import with_noise_solved
+from server.privacy.noise_seed import noise_seed_of
 from server.settings import SERVER_JOB_FILE, Federation, ServerJob
 from simulation.engines.deployment import run_deployment
 from simulation.engines.flower import run_flower
@@ -52,7 +55,7 @@ class FederatedArm:
 
     Attributes:
         folder: where it lies.
-        parameters: (P,) float32, final.
+        parameters: (P,) float32, final; cold items are still withheld (`models.launch`).
         job: the phones' side of the run.
     """
 
@@ -71,10 +74,16 @@ class FederatedArm:
         )
 
     def shared(self) -> Shared:
-        """Its final shared parameters by name."""
+        """Its final shared parameters by name, with every item on the market."""
         num_items, text_dim = self.shard().text.shape
         layout = parameter_layout(self.job.recommender, num_items, text_dim)
-        return layout.unflatten(torch.from_numpy(self.parameters.copy()))
+        return launched(layout.unflatten(torch.from_numpy(self.parameters.copy())))
+
+    def launched(self) -> NDArray[np.float32]:
+        """(P,) its final parameters with every item on the market: what phones serve with."""
+        num_items, text_dim = self.shard().text.shape
+        layout = parameter_layout(self.job.recommender, num_items, text_dim)
+        return np.asarray(layout.flatten(self.shared()).numpy())
 
     def history(self) -> History:
         """Its rounds."""
@@ -130,11 +139,14 @@ def prepare_arm(
     num_items = materials.world.manifest.num_items
     parts = initial_parameters(settings.recommender, num_items, text_dim, settings.seed)
     _save(folder / "initial.npy", layout.flatten(parts | start).numpy())
+    digests = [_digest_of(path) for path in (folder / "initial.npy", *_files_of(run.world))]
+    noise_seed = noise_seed_of(settings.seed, name, federation, digests)
     duals = layout.only(names).size if federation.training.dynamic else 0
     columns = settings.recommender.dim + duals
     PersonalStore.create(folder / "taste.npy", num_devices, columns)
     device_job = DeviceJob(
         seed=settings.seed,
+        noise_seed=noise_seed,
         world=run.world,
         phones=run.phones,
         taste=folder / "taste.npy",
@@ -144,6 +156,7 @@ def prepare_arm(
     )
     server_job = ServerJob(
         seed=settings.seed,
+        noise_seed=noise_seed,
         num_devices=num_devices,
         num_parameters=layout.size,
         trained=layout.stretches(names),
@@ -166,6 +179,15 @@ def _settled(federation: Federation) -> Federation:
     settled = training.model_copy(update={"processor": processor, "block_bytes": size})
     processor_of(settled)
     return federation.model_copy(update={"training": settled})
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_prepared(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,14 @@ from models.compression.report import CompressionReport
 from models.compression.teacher.corpus import Corpus
 from models.compression.teacher.text_teacher import load_text_teacher, read
 from models.encoder import Encoder
-from models.errors import DataError, PocketfleetError
+from models.errors import DataError, PocketfleetError, SettingsError
 from models.files import replace_folder, write_whole
 from models.histories import Histories
-from models.negatives import LeakCheck, Negatives, check_for_leaks
+from models.negatives import LeakCheck, LeakError, Negatives, check_for_leaks
 from models.progress import Progress, silent
 from models.text_space import TextSpace
 from simulation.data.cache import sha256_of
+from simulation.data.fingerprint import data_sha256
 from simulation.data.interactions import Columns
 from simulation.data.labelled_texts import load_labelled
 from simulation.data.loading import load_interactions
@@ -89,7 +90,7 @@ def prepare_data(settings: Settings, cache: Path, progress: Progress = silent) -
     train = add_synthetic_private_texts(
         parts.train, interactions.items, settings.private_text, settings.seed
     )
-    return Split(interactions, train, parts.held_out, parts.rule, parts.tied_users)
+    return replace(parts, train=train)
 
 
 def prepare_materials(
@@ -99,7 +100,8 @@ def prepare_materials(
 
     Raises:
         DataError: if the data cannot be had, or leaves nobody to evaluate.
-        SettingsError: if a cohort, or the nodes, outnumber the devices.
+        SettingsError: if a cohort, or the nodes, outnumber the devices, or cold items are asked
+            for with synthetic devices.
     """
     parts = prepare_data(settings, cache, progress)
     if not (parts.held_out >= 0).sum() > 1:
@@ -107,8 +109,15 @@ def prepare_materials(
             f"{parts.interactions.name}: fewer than 2 users have a held-out item under "
             f"split.rule={settings.split.rule}; users need 2 events or more"
         )
+    if settings.population.devices and settings.split.cold_items:
+        raise SettingsError(
+            f"split.cold_items={settings.split.cold_items} is for real users: synthetic devices "
+            f"(population.devices={settings.population.devices:,}) choose from the whole "
+            "catalogue; set one of the two to 0"
+        )
     num_devices = settings.population.devices or parts.interactions.num_users
     settings.federation.check_population(num_devices)
+    run.note_made_from(data_sha256=data_sha256(parts.interactions))
     world = make_world(run, parts, settings, progress)
     return Materials(parts, world, pooled_histories(parts))
 
@@ -310,13 +319,18 @@ def check_materials(materials: Materials, settings: Settings) -> LeakCheck:
     """Look for leaks in the very columns that the phones map, under every arm's negatives.
 
     Raises:
-        LeakError: if a held-out item was trained on, or could not be pushed down.
+        LeakError: if a held-out item was trained on, or could not be pushed down, or a cold item
+            was trained on.
     """
     manifest = materials.world.manifest
     looked_at = min(manifest.num_devices, CHECKED_DEVICES)
     events = open_events(materials.world.folder, manifest, 0, looked_at)
     on_phones, held_out = events.cut(np.arange(looked_at))
     num_items = manifest.num_items
+    is_cold = materials.split.cold_item
+    if is_cold.any() and is_cold[on_phones.items].any():
+        count = int(is_cold[on_phones.items].sum())
+        raise LeakError(f"{count:,} training events on phones have a cold item: there must be none")
     arms = (settings.central, settings.static, settings.federation.training)
     checks = [
         check_for_leaks(on_phones, held_out, Negatives(arm.num_negatives), num_items)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from clients.local_evaluation import Ranks
 from models.compression.report import CompressionReport
+from models.evaluation.slices import Slicing
 from models.intervals import PairedBootstrap
 from models.negatives import LeakCheck
 from server.server_teacher import CentralModel
@@ -29,6 +30,7 @@ class Outcome:
             evaluation have in common, mean over users.
         leaks: what the leak detector found; it has passed.
         bootstrap: the resampling that all intervals share.
+        slicings: into which slices the users fall, in the order of the ranks.
     """
 
     materials: Materials
@@ -41,3 +43,4 @@ class Outcome:
     phone_agreement: float
     leaks: LeakCheck
     bootstrap: PairedBootstrap
+    slicings: tuple[Slicing, ...]

@@ -120,7 +120,7 @@ def agreement_with_evaluation(
     """
     phone, shard = Phone.load(run.package, materials.catalogue), arm.shard()
     users = materials.evaluated
-    scores = score_devices(shard, users, arm.parameters, arm.job.recommender)
+    scores = score_devices(shard, users, arm.launched(), arm.job.recommender)
     shared = 0.0
     for row, user in enumerate(users):
         history, _ = shard.events.cut(np.array([user]))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import intervals
+from models.evaluation.slices import slice_means
 from models.metrics import PROTOCOLS
 from server.history import BYTES_PER_PARAMETER
 from server.privacy.statement import PrivacyStatement
@@ -83,7 +84,7 @@ class Summary:
             data=self._data(),
             roles=tree.Roles(teacher=TEACHER, phone=FEDERATED, static=STATIC),
             arms=tuple(self._arm(card) for card in CARDS if card.key in outcome.ranks),
-            contrasts=tuple(self._contrast(a, b) for a, b in CONTRASTS),
+            contrasts=self._contrasts(),
             rounds=tuple(self._rounds()),
             compression=self._compression(),
             latency=self._latency(),
@@ -163,6 +164,21 @@ class Summary:
             share_of_teacher=share if share and card.key != TEACHER else None,
             cost=self._cost(card),
             left_device=card.left_device,
+            slices=self._slices(card.key),
+        )
+
+    def _slices(self, arm: str) -> tuple[tree.Slice, ...]:
+        """The primary metric of every slice of users under one arm, full ranking."""
+        outcome = self.outcome
+        rows = slice_means(self._values(arm, PRIMARY), outcome.slicings, outcome.bootstrap)
+        return tuple(
+            tree.Slice(
+                dimension=row.dimension,
+                name=row.name,
+                num_users=row.num_users,
+                interval=None if row.interval is None else _interval(row.interval),
+            )
+            for row in rows
         )
 
     def _cost(self, card: ArmCard) -> tree.Cost:
@@ -195,17 +211,27 @@ class Summary:
         job = ServerJob.read(self.outcome.federated[FEDERATED].folder)
         return job.num_parameters * BYTES_PER_PARAMETER, job.num_trained * BYTES_PER_PARAMETER
 
-    def _contrast(self, a: str, b: str) -> tree.Contrast:
-        found = self.outcome.bootstrap.difference(
-            self._values(a, PRIMARY), self._values(b, PRIMARY)
+    def _contrasts(self) -> tuple[tree.Contrast, ...]:
+        """All differences that are claimed, their p-values corrected for how many they are."""
+        bootstrap = self.outcome.bootstrap
+        pairs = [(self._values(a, PRIMARY), self._values(b, PRIMARY)) for a, b in CONTRASTS]
+        corrected = intervals.holm([bootstrap.p_value(*pair) for pair in pairs])
+        return tuple(
+            self._contrast(keys, bootstrap.difference(*pair), float(p_value))
+            for keys, pair, p_value in zip(CONTRASTS, pairs, corrected, strict=True)
         )
+
+    def _contrast(
+        self, keys: tuple[str, str], found: intervals.Interval, p_value: float
+    ) -> tree.Contrast:
+        a, b = keys
         names = {card.key: card.name for card in CARDS}
-        if not found.excludes_zero():
+        if p_value >= tree.SIGNIFICANCE:
             reading = f"{names[a]} and {names[b]} cannot be told apart on these users."
         elif found.mean > 0:
-            reading = f"{names[a]} is better than {names[b]}, beyond the interval."
+            reading = f"{names[a]} is better than {names[b]}, beyond chance."
         else:
-            reading = f"{names[a]} is worse than {names[b]}, beyond the interval."
+            reading = f"{names[a]} is worse than {names[b]}, beyond chance."
         return tree.Contrast(
             a=a,
             b=b,
@@ -214,6 +240,7 @@ class Summary:
             low=found.low,
             high=found.high,
             reading=reading,
+            p_holm=p_value,
         )
 
     def _rounds(self) -> list[tree.Round]:

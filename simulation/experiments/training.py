@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError
 from models.histories import Histories
+from models.launch import launched
 from models.progress import Progress, silent
 from models.recommender import RecommenderSettings
 from models.scoring import score_users
@@ -64,6 +65,7 @@ class CentralJob:
         seed: the run's seed.
         users: rows to train on.
         learn_taste: whether users get personal vectors.
+        cold_item: (N,) items that are launched when training has ended; None: all are there.
     """
 
     histories: Histories
@@ -73,9 +75,10 @@ class CentralJob:
     seed: int
     users: NDArray[np.int64]
     learn_taste: bool
+    cold_item: NDArray[np.bool_] | None = None
 
     def run(self) -> CentralModel:
-        """Train it."""
+        """Train it; cold items are still withheld in what comes out."""
         return train_on_pooled_data(
             self.histories,
             self.text,
@@ -84,12 +87,13 @@ class CentralJob:
             self.seed,
             users=self.users,
             learn_taste=self.learn_taste,
+            cold_item=self.cold_item,
         )
 
     def scores(self, model: CentralModel, users: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of the catalogue for some users, (B, N)."""
+        """Scores of the catalogue for some users, (B, N), with every item on the market."""
         return score_users(
-            model.parameters,
+            launched(model.parameters),
             self.text,
             self.histories,
             users,
@@ -135,6 +139,7 @@ def central_jobs(
             settings.seed,
             opted_in if static else everybody,
             learn_taste=not static,
+            cold_item=materials.split.cold_item,
         )
 
     jobs = {STATIC: job(phone_text, static=True)}
@@ -292,9 +297,14 @@ Result = TypeVar("Result")
 
 
 def in_parallel(
-    tasks: Sequence[Callable[[], Result]], names: Sequence[str], workers: int
+    tasks: Sequence[Callable[[], Result]],
+    names: Sequence[str],
+    workers: int,
+    cure: str = "--set workers=1",
 ) -> Iterator[tuple[str, Result]]:
     """Run tasks, each on one thread; yield (name, result) as they end.
+
+    `cure` is what an error tells a user to try.
 
     With one worker, or one task, they run in this process, one after another. When one fails, or
     the caller stops, the others are stopped too.
@@ -319,14 +329,20 @@ def in_parallel(
         pool.shutdown()
     except BrokenProcessPool as error:
         raise EngineError(
-            f"a worker process died while training {', '.join(names)}, most likely for want of "
-            "memory: run again with --set workers=1"
+            f"a worker process died while training {_few(names)}, most likely for want of "
+            f"memory: run again with {cure}"
         ) from error
     finally:
         processes = list(pool._processes.values()) if pool._processes else []
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()  # nothing runs any more unless somebody failed or stopped
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    """Some names, and how many there are beside them."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _start_worker() -> None:

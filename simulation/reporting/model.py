@@ -44,6 +44,9 @@ METRICS: tuple[MetricName, ...] = ("ndcg@10", "hr@10", "ndcg@5", "hr@5", "mrr", 
 PRIMARY_METRIC: MetricName = "ndcg@10"
 """The metric that headline figures and readings speak about."""
 
+SIGNIFICANCE = 0.05
+"""A difference is called clear below this p-value, after correction for all differences."""
+
 
 class Node(BaseModel):
     """A frozen part of the tree that takes no unknown keys and no NaN (JSON has none)."""
@@ -105,6 +108,15 @@ class Cost(Node):
     rounds: NonNegativeInt | None
 
 
+class Slice(Node):
+    """The primary metric of some of the users under one arm; `None` where they are too few."""
+
+    dimension: str = Field(description='what the users are cut by, e.g. "activity"')
+    name: str
+    num_users: NonNegativeInt
+    interval: Interval | None = Field(description="holds jointly with those of all other slices")
+
+
 class Arm(Node):
     """One way to recommend, measured on the held-out item of every user."""
 
@@ -118,6 +130,15 @@ class Arm(Node):
     )
     cost: Cost
     left_device: tuple[str, ...] = Field(description="what data left the device; empty = nothing")
+    slices: tuple[Slice, ...] = Field(
+        default=(), description="of the primary metric, full ranking; none in older reports"
+    )
+
+    @property
+    def worst_slice(self) -> Slice | None:
+        """The measured slice with the lowest mean, the largest of equals."""
+        measured = [(p.interval.mean, -p.num_users, p) for p in self.slices if p.interval]
+        return min(measured, key=lambda found: found[:2])[2] if measured else None
 
     def metric(self, name: MetricName, protocol: ProtocolName = "full") -> Interval | None:
         """Return one measured metric, or None when the arm does not have it."""
@@ -134,6 +155,10 @@ class Contrast(Node):
     low: float
     high: float
     reading: str
+    p_holm: float | None = Field(
+        default=None,
+        description="p-value, corrected for the number of contrasts; none in older reports",
+    )
 
     @property
     def interval(self) -> Interval:
@@ -142,7 +167,9 @@ class Contrast(Node):
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether the corrected p-value is significant; without one, whether zero is outside."""
+        if self.p_holm is not None:
+            return self.p_holm < SIGNIFICANCE
         return self.low > 0 or self.high < 0
 
 

@@ -87,13 +87,19 @@ def sampled(report: ReportData, metric: MetricName) -> str:
 
 
 def contrasts(found: Sequence[Contrast]) -> str:
-    """Say how many differences leave zero out."""
+    """Say how many differences are beyond chance, all of them looked at together."""
     if not found:
         return ""
     clear = sum(contrast.is_clear for contrast in found)
+    if all(contrast.p_holm is None for contrast in found):  # a report of an older version
+        return (
+            f"{clear} of {len(found)} differences have an interval without zero (filled dots); "
+            "the others (rings) could be chance."
+        )
     return (
-        f"{clear} of {len(found)} differences have an interval without zero (filled dots); "
-        "the others (rings) could be chance."
+        f"{clear} of {len(found)} differences are clear (filled dots), corrected for how many "
+        "there are by Holm's method; the others (rings) could be chance, even where one interval "
+        "by itself leaves zero out."
     )
 
 
@@ -210,6 +216,27 @@ def _tier_spread(measured: Sequence[Tier]) -> str:
     return (
         f"{formats.metric_label(PRIMARY_METRIC)} runs from {formats.percent(bottom.mean)} "
         f"({low.tier}) to {formats.percent(top.mean)} ({high.tier}); {verdict}."
+    )
+
+
+def slices(report: ReportData) -> str:
+    """Say which users the phone's arm serves worst, and whether they are worse off than most."""
+    phone = report.phone
+    mean = phone.metric(PRIMARY_METRIC) if phone else None
+    worst = phone.worst_slice if phone else None
+    if phone is None or mean is None or worst is None or worst.interval is None:
+        return ""
+    verdict = (
+        "its interval, which holds for all slices together, lies below the mean of all users"
+        if worst.interval.high < mean.mean
+        else "its interval, which holds for all slices together, reaches the mean of all users, so "
+        "this run cannot tell that they are worse off"
+    )
+    return (
+        f"{phone.name} serves “{worst.dimension}: {worst.name}” worst: "
+        f"{formats.metric_label(PRIMARY_METRIC)} {_with_range(worst.interval)} for "
+        f"{formats.count(worst.num_users)} users, beside {formats.percent(mean.mean)} for all; "
+        f"{verdict}."
     )
 
 

@@ -21,6 +21,7 @@ from simulation.reporting.model import (
     ProtocolName,
     ReportData,
     Round,
+    Slice,
     UserExample,
 )
 
@@ -65,13 +66,18 @@ def metric_names(report: ReportData, protocol: ProtocolName) -> list[MetricName]
 def quality(report: ReportData, protocol: ProtocolName) -> Table:
     """Return every metric of every arm, in percent, with its interval."""
     names = metric_names(report, protocol)
-    share = (f"share of teacher, {formats.metric_label(PRIMARY_METRIC)}",)
-    columns = ("arm", *(share if protocol == "full" else ()), *map(formats.metric_label, names))
+    primary = formats.metric_label(PRIMARY_METRIC)
+    has_slices = any(arm.slices for arm in report.arms)
+    worst = (f"worst slice, {primary}",) if has_slices else ()
+    own = (f"share of teacher, {primary}", *worst) if protocol == "full" else ()
+    columns = ("arm", *own, *map(formats.metric_label, names))
     rows = []
     for arm in report.arms:
         cells = [_interval(arm.metric(name, protocol)) for name in names]
         if protocol == "full":
             cells.insert(0, _interval((arm.share_of_teacher or {}).get(PRIMARY_METRIC)))
+            if has_slices:
+                cells.insert(1, _worst(arm.worst_slice))
         rows.append(Row(arm.name, tuple(cells), _place_mark(arm)))
     return Table(columns, tuple(rows))
 
@@ -80,6 +86,31 @@ def _interval(interval: Interval | None) -> Cell:
     if interval is None:
         return Cell(formats.MISSING)
     return Cell(formats.percent(interval.mean), formats.percent_range(interval))
+
+
+def _worst(found: Slice | None) -> Cell:
+    if found is None or found.interval is None:
+        return Cell(formats.MISSING)
+    return Cell(formats.percent(found.interval.mean), f"{found.dimension}: {found.name}")
+
+
+def slices(report: ReportData) -> Table:
+    """Return the primary metric of every slice, for the arms that the headline speaks about."""
+    roles = (report.teacher, report.phone, report.static)
+    arms = [arm for arm in roles if arm and arm.slices] or [a for a in report.arms if a.slices]
+    if not arms:
+        return Table(("slice", "users"), ())
+    rows = tuple(
+        Row(
+            f"{first.dimension}: {first.name}",
+            (
+                Cell(formats.count(first.num_users)),
+                *(_interval(arm.slices[place].interval) for arm in arms),
+            ),
+        )
+        for place, first in enumerate(arms[0].slices)
+    )
+    return Table(("slice", "users", *(arm.name for arm in arms)), rows)
 
 
 def _place_mark(arm: Arm) -> str:

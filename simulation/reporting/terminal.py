@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulation.reporting import formats
-from simulation.reporting.model import Arm, Interval, MetricName, Place, ReportData
+from simulation.reporting.model import Arm, Interval, MetricName, Place, ReportData, Slice
 
 _SHOWN: tuple[MetricName, ...] = ("hr@10", "ndcg@10")
 _STYLES: dict[Place, str] = {"server": "blue", "phone": "green", "none": "dim"}
@@ -32,6 +32,7 @@ def render_terminal(report: ReportData) -> Group:
     return Group(
         Padding(Text(report.headline, style="bold"), (1, 0)),
         _table(report),
+        *(Text(line, style="dim") for line in _worst_slices(report)),
         Padding(verdict, (1, 0)),
         *(Text(sentence) for sentence in report.privacy),
     )
@@ -40,14 +41,16 @@ def render_terminal(report: ReportData) -> Group:
 def _table(report: ReportData) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="full ranking, percent, with bootstrap intervals over users",
+        caption="full ranking, percent, bootstrap intervals over users; share: of the "
+        "teacher's nDCG@10; worst: nDCG@10 of the worst slice",
         caption_justify="left",
         pad_edge=False,
     )
-    table.add_column("arm")
+    table.add_column("arm", min_width=16)
     for name in _SHOWN:
         table.add_column(formats.metric_label(name), justify="right", no_wrap=True)
-    table.add_column("of teacher", justify="right", no_wrap=True)
+    table.add_column("worst", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
     table.add_column("p50", justify="right", no_wrap=True)
     table.add_column("up/round", justify="right", no_wrap=True)
     for arm in report.arms:
@@ -59,15 +62,34 @@ def _row(arm: Arm) -> list[Text]:
     share = (arm.share_of_teacher or {}).get("ndcg@10")
     return [
         Text(arm.name, style=_STYLES[arm.place]),
-        *(_interval(arm.metric(name)) for name in _SHOWN),
+        _interval(arm.metric("hr@10"), bare=True),
+        _interval(arm.metric("ndcg@10")),
+        _worst(arm.worst_slice),
         Text(formats.MISSING if share is None else f"{formats.percent(share.mean, 0)} %"),
         Text(formats.milliseconds(arm.cost.latency_p50_ms)),
         Text(formats.size(arm.cost.bytes_up_per_device_round)),
     ]
 
 
-def _interval(interval: Interval | None) -> Text:
+def _worst_slices(report: ReportData) -> list[str]:
+    """Which slice is the worst of which arms, a line each."""
+    arms: dict[str, list[str]] = {}
+    for arm in report.arms:
+        if found := arm.worst_slice:
+            arms.setdefault(f"{found.dimension}: {found.name}", []).append(arm.name)
+    return [f"worst slice, {name}: {', '.join(of)}" for name, of in arms.items()]
+
+
+def _worst(found: Slice | None) -> Text:
+    if found is None or found.interval is None:
+        return Text(formats.MISSING)
+    return Text(formats.percent(found.interval.mean))
+
+
+def _interval(interval: Interval | None, *, bare: bool = False) -> Text:
     if interval is None:
         return Text(formats.MISSING)
     text = Text(formats.percent(interval.mean), style="bold")
+    if bare:  # a terminal of 80 columns has room for one interval; the report has them all
+        return text
     return text.append(f" {formats.percent_range(interval):>9}", style="not bold dim")

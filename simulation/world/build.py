@@ -1,7 +1,9 @@
 """Users -> devices: a split is written as the columns that phones map from disk.
 
 Every user becomes one device; device ids are the user indices of the interactions. The layout of
-the folder is drawn in `clients.shard`. The folder appears whole or not at all.
+the folder is drawn in `clients.shard`. The folder appears whole or not at all. A held-out item that
+is cold is not written: it is launched when the rounds have ended, and judged after that
+(`simulation.experiments.evaluation`).
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from clients.shard import WorldManifest, column
 from models.histories import NO_PRIVATE_TEXT, Histories
 from simulation.data.interactions import Columns
-from simulation.data.splits import Split
+from simulation.data.splits import NOTHING_HELD_OUT, Split
 from simulation.world.devices import WorldSettings, tiers_of
 from simulation.world.folder import replacing_world
 
@@ -80,6 +82,12 @@ def _offsets(split: Split) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
+def _warm_only(split: Split) -> NDArray[np.int32]:
+    """What devices are judged by while rounds run; a cold item is not on the market yet."""
+    is_cold = split.cold_item[split.held_out] & (split.held_out != NOTHING_HELD_OUT)
+    return np.where(is_cold, NOTHING_HELD_OUT, split.held_out).astype(np.int32)
+
+
 def _columns(split: Split, written: pd.Series, texts: list[str]) -> dict[str, NDArray]:
     """Every column of the world but the tiers."""
     train = split.train
@@ -92,7 +100,7 @@ def _columns(split: Split, written: pd.Series, texts: list[str]) -> dict[str, ND
         "item": train[Columns.ITEM].to_numpy(np.int32),
         "time_s": train[Columns.TIME_S].to_numpy(np.int64),
         "value": train[Columns.VALUE].to_numpy(np.float32),
-        "held_out": split.held_out.astype(np.int32),
+        "held_out": _warm_only(split),
         "private_row": private_row,
         "private_text": np.frombuffer(b"".join(encoded), dtype=np.uint8),
         "private_text_offsets": np.concatenate([[0], ends]).astype(np.int64),

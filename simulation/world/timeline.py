@@ -116,9 +116,30 @@ class Timeline:
                 break
         return np.sort(np.concatenate(found))
 
-    def there(self, device_ids: NDArray[np.int64], time_s: float) -> NDArray[np.bool_]:
-        """Whether each device could take part now: it has the app, and is available."""
-        return self._can_serve(device_ids) & self._availability.available(device_ids, time_s)
+    def first_there(
+        self, device_ids: NDArray[np.int64], start_s: float, window_s: float, look_every_s: float
+    ) -> NDArray[np.float64]:
+        """When each device could first take part; infinite for those that could not.
+
+        Args:
+            device_ids: (n,).
+            start_s: of the window.
+            window_s: its length; 0: now or never.
+            look_every_s: how often a device looks whether it is available.
+
+        Returns:
+            (n,) seconds on the virtual clock, each in `start_s` .. `start_s + window_s`.
+        """
+        first_s = np.full(len(device_ids), np.inf)
+        waiting = np.flatnonzero(self._can_serve(device_ids))
+        for look in range(int(window_s // look_every_s) + 1):
+            now_s = start_s + look * look_every_s
+            there = self._availability.available(device_ids[waiting], now_s)
+            first_s[waiting[there]] = now_s
+            waiting = waiting[~there]
+            if len(waiting) == 0:
+                break
+        return first_s
 
     def _can_serve(self, device_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each device can hold what serving takes: the app is not installed on others."""

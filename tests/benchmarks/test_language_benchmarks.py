@@ -52,7 +52,12 @@ def test_an_encoder_is_probed_in_a_process_of_its_own(tmp_path):
 
 
 def test_the_frontier_is_what_nothing_smaller_beats(tmp_path):
-    found = [Dot("a", 5, 70.0), Dot("b", 6, 60.0), Dot("c", 9, 80.0), Dot("d", 9, 75.0)]
+    found = [
+        Dot("a", True, 5, 70.0),
+        Dot("b", True, 6, 60.0),
+        Dot("c", True, 9, 80.0),
+        Dot("d", True, 9, 75.0),
+    ]
     assert [dot.name for dot in frontier(found)] == ["a", "c"]
     draw(found, tmp_path / "frontier.svg")
     assert "<svg" in (tmp_path / "frontier.svg").read_text()
@@ -61,13 +66,13 @@ def test_the_frontier_is_what_nothing_smaller_beats(tmp_path):
 def test_a_dot_needs_every_set():
     results = [result("a", num_bytes={"int8": 7}), result("b", arm="other")]
     columns = {"ours": "ei-bert:int8", "theirs": "other:int8"}
-    assert dots(results, columns, ["a"]) == [Dot("ours", 7, 50.0)]
+    assert dots(results, columns, ["a"]) == [Dot("ours", True, 7, 50.0)]
     assert dots(results, columns, ["a", "b"]) == []
 
 
 def test_a_cell_without_the_format_is_no_dot_and_no_error():
     results = [result("a", num_bytes={"int8": 7}), result("a", seed=1, scores={}, num_bytes={})]
-    assert dots(results, {"ours": "ei-bert:int8"}, ["a"]) == [Dot("ours", 7, 50.0)]
+    assert dots(results, {"ours": "ei-bert:int8"}, ["a"]) == [Dot("ours", True, 7, 50.0)]
     assert dots(results[1:], {"ours": "ei-bert:int8"}, ["a"]) == []
 
 

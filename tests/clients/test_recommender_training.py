@@ -62,7 +62,7 @@ def test_what_is_not_trained_is_neither_moved_nor_sent(tiny: TinyWorld, trained:
         np.testing.assert_allclose(together[row], alone, atol=1e-5)
     for name, moved in layout.only(names).unflatten(together.abs().sum(dim=0)).items():
         assert moved.max() > 1e-5, name
-    reply = train_cohort(shard, task, shape, SEED)
+    reply = train_cohort(shard, task, shape, SEED, noise_seed=SEED)
     np.testing.assert_allclose(reply.update_sum, together.double().sum(dim=0), atol=1e-5)
 
 
@@ -101,7 +101,7 @@ def test_feddyn_keeps_its_duals_on_the_phone(tiny: TinyWorld):
         clipped = update * min(1.0, 0.3 / float(update.norm()))
         dual = kept[row, RECOMMENDER.dim :] - 0.4 * clipped.numpy()
         np.testing.assert_allclose(together.duals[place], dual, atol=1e-5)
-    train_cohort(shard, task, RECOMMENDER, SEED)
+    train_cohort(shard, task, RECOMMENDER, SEED, noise_seed=SEED)
     shard.personal.settle(1)
     np.testing.assert_allclose(shard.duals[rows], together.duals, atol=1e-6)
     assert shard.taste.shape == (NUM_DEVICES, RECOMMENDER.dim)
@@ -109,7 +109,9 @@ def test_feddyn_keeps_its_duals_on_the_phone(tiny: TinyWorld):
 
 def test_a_part_that_the_recommender_does_not_have_is_refused(tiny: TinyWorld):
     with pytest.raises(SettingsError, match="has no adapter_in, adapter_out: set recommender"):
-        train_cohort(tiny.shard(), tiny.task([1], trained="adapter"), RECOMMENDER, SEED)
+        train_cohort(
+            tiny.shard(), tiny.task([1], trained="adapter"), RECOMMENDER, SEED, noise_seed=SEED
+        )
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -139,7 +141,7 @@ def test_a_device_with_one_event_has_nothing_to_learn(tiny: TinyWorld):
 def test_a_cohort_is_the_sum_of_its_clipped_devices(tiny: TinyWorld, block_bytes: int):
     cohort = [3, 5, 8, 13, 21, 34, 1, 2]
     task = tiny.task(cohort, block_bytes=block_bytes)
-    reply = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    reply = train_cohort(tiny.shard(), task, RECOMMENDER, SEED, noise_seed=SEED)
     expected = np.zeros(tiny.layout.size)
     clipped = 0
     for row in cohort:
@@ -159,7 +161,7 @@ def test_a_cohort_is_the_sum_of_its_clipped_devices(tiny: TinyWorld, block_bytes
 def test_personal_parameters_are_kept_on_the_phone(tiny: TinyWorld):
     shard = tiny.shard()
     before = np.array(shard.taste)
-    train_cohort(shard, tiny.task([4, 9]), RECOMMENDER, SEED)
+    train_cohort(shard, tiny.task([4, 9]), RECOMMENDER, SEED, noise_seed=SEED)
     np.testing.assert_array_equal(np.load(tiny.folder / "taste.npy"), before)  # not yet
     shard.personal.settle(1)
     after = np.load(tiny.folder / "taste.npy")
@@ -170,10 +172,10 @@ def test_personal_parameters_are_kept_on_the_phone(tiny: TinyWorld):
 def test_training_with_no_local_targets_never_reads_the_held_out_item(tiny: TinyWorld):
     """Swap all held-out items: nothing that training sends may change."""
     task = tiny.task(list(range(NUM_DEVICES)), num_negatives=5)
-    before = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    before = train_cohort(tiny.shard(), task, RECOMMENDER, SEED, noise_seed=SEED)
     held_out = np.load(tiny.world / "held_out.npy")
     np.save(tiny.world / "held_out.npy", np.roll(held_out, 7))
-    after = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
+    after = train_cohort(tiny.shard(), task, RECOMMENDER, SEED, noise_seed=SEED)
     np.testing.assert_array_equal(before.update_sum, after.update_sum)
 
 
@@ -182,8 +184,8 @@ def test_training_with_no_local_targets_never_reads_the_held_out_item(tiny: Tiny
 def test_a_gpu_trains_the_same(tiny: TinyWorld, num_negatives: int):
     task = tiny.task(list(range(1, 30)), num_negatives=num_negatives)
     there = replace(task, training=task.training.model_copy(update={"processor": "cuda"}))
-    ours = train_cohort(tiny.shard(), task, RECOMMENDER, SEED)
-    theirs = train_cohort(tiny.shard(), there, RECOMMENDER, SEED)
+    ours = train_cohort(tiny.shard(), task, RECOMMENDER, SEED, noise_seed=SEED)
+    theirs = train_cohort(tiny.shard(), there, RECOMMENDER, SEED, noise_seed=SEED)
     np.testing.assert_allclose(theirs.update_sum, ours.update_sum, atol=1e-5)
     assert theirs.num_clipped == ours.num_clipped
 
@@ -193,4 +195,4 @@ def test_a_gpu_that_is_not_there_is_named(tiny: TinyWorld):
     task = tiny.task([1])
     there = replace(task, training=task.training.model_copy(update={"processor": "cuda"}))
     with pytest.raises(EngineError, match=r'processor is "cuda", and torch finds no such GPU'):
-        train_cohort(tiny.shard(), there, RECOMMENDER, SEED)
+        train_cohort(tiny.shard(), there, RECOMMENDER, SEED, noise_seed=SEED)

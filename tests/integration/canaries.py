@@ -11,7 +11,7 @@ whoever starts it.
 import itertools
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from flwr.app import ConfigRecord
 
 from clients.protocol.messages import TrainReply
 from simulation.data.interactions import Columns
-from simulation.data.splits import Split
 from simulation.world.build import build_world
 from tests import tiny_world
 from tests.tiny_world import SEED, TEXT_DIM, TIERS, TinyWorld, made_up_split
@@ -112,7 +111,7 @@ def plant(folder: Path, word: str = "siskin") -> tuple[TinyWorld, Canaries]:
     train[Columns.TIME_S] = FIRST_TIME_S + 7 * np.arange(len(train))
     written = train[Columns.PRIVATE_TEXT] != ""
     train.loc[written, Columns.PRIVATE_TEXT] = [f"{word} {row:05d}" for row in train.index[written]]
-    split = Split(parts.interactions, train, parts.held_out, parts.rule, parts.tied_users)
+    split = replace(parts, train=train)
     world = build_world(split, TIERS, SEED, folder / "world")
     tiny = TinyWorld(folder, split)
     tiny.phones.mkdir()

@@ -159,14 +159,14 @@ def test_canary_in_an_error_stays_on_the_node(
 ):
     """A fault of the program may quote what it choked on; its words do not travel."""
     tiny, canaries, tapped = planted
-    inner = clients.app.train_cohort
+    inner = clients.recommender_training.train_cohort
 
-    def choke(shard, task, *rest):
+    def choke(shard, task, *rest, **named):
         if task.round_number == 2:
             raise error("siskin 00017 at 1234500007")
-        return inner(shard, task, *rest)
+        return inner(shard, task, *rest, **named)
 
-    monkeypatch.setattr(clients.app, "train_cohort", choke)
+    monkeypatch.setattr(clients.recommender_training, "train_cohort", choke)
     folder = tiny.prepare_run("run", federation(NODES, ROUNDS))
     run_inline(folder, NODES)
     faults = History(folder).rows()[2]["faults"]
@@ -179,10 +179,10 @@ def test_canary_in_an_error_stays_on_the_node(
 def test_canary_errors_of_ours_keep_their_words(
     planted: tuple[TinyWorld, Canaries, Tapped], monkeypatch
 ):
-    def refuse(*_):
+    def refuse(*_, **named):
         raise EngineError("the shard is of another run: prepare it again")
 
-    monkeypatch.setattr(clients.app, "train_cohort", refuse)
+    monkeypatch.setattr(clients.recommender_training, "train_cohort", refuse)
     folder = planted[0].prepare_run("run", federation(NODES, ROUNDS))
     with pytest.raises(EngineError, match="the shard is of another run: prepare it again"):
         run_inline(folder, NODES)

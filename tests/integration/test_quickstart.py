@@ -114,6 +114,17 @@ def test_every_arm_is_there_with_its_intervals(finished):
     assert all(arm.name in page for arm in report.arms)
 
 
+def test_every_user_is_in_one_slice_of_each_kind_under_every_arm(finished):
+    report = load_report(finished / "run" / "report")
+    for arm in report.arms:
+        sizes: dict[str, int] = {}
+        for part in arm.slices:
+            sizes[part.dimension] = sizes.get(part.dimension, 0) + part.num_users
+        assert set(sizes.values()) == {NUM_USERS}
+        assert {"tier", "activity", "user", "held-out item", "popularity of item"} <= set(sizes)
+    assert all(contrast.p_holm is not None for contrast in report.contrasts)
+
+
 def test_the_run_can_be_repeated_from_its_folder(finished):
     folder = RunFolder(finished / "run")
     record = folder.record()

@@ -9,6 +9,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MessageType, RecordDict
 
 import clients.app
+import clients.recommender_training
 import server.app
 from clients.protocol.messages import TrainReply
 from clients.protocol.partitions import partition_bounds
@@ -186,12 +187,12 @@ def test_a_node_that_counts_other_partitions_is_found_at_once(tiny: TinyWorld):
 
 
 def test_a_run_in_which_nobody_reports_stops_and_can_go_on(tiny: TinyWorld, monkeypatch):
-    def poisoned(*arguments: object) -> TrainReply:
+    def poisoned(*arguments: object, **named: object) -> TrainReply:
         return TrainReply(np.full(tiny.layout.size, np.nan), 1, 0, 0, 0.0, 0.0)
 
     folder = tiny.prepare_run("run", federation())
     with monkeypatch.context() as patch:
-        patch.setattr(clients.app, "train_cohort", poisoned)
+        patch.setattr(clients.recommender_training, "train_cohort", poisoned)
         with pytest.raises(EngineError, match=r"in the last 2 rounds .*not finite.*--resume"):
             run_inline(folder, 1)
     assert not (folder / "final.npy").exists()

@@ -86,3 +86,23 @@ def test_a_report_that_cannot_be_removed_is_one_clear_line(tmp_path, settings):
 
 def full_disk(*arguments: object) -> None:
     raise DataError("the disk is full")
+
+
+def test_a_run_says_which_data_it_is_about_however_it_ends(tmp_path, settings):
+    with running(tmp_path / "whole", "x", settings) as run:
+        assert run.record().data_sha256 == ""
+        run.note_made_from(data_sha256="abc")
+    assert (run.record().status, run.record().data_sha256) == ("complete", "abc")
+    with pytest.raises(ValueError, match="no"), running(tmp_path / "broken", "x", settings) as run:
+        run.note_made_from(data_sha256="abc")
+        raise ValueError("no")
+    assert (run.record().status, run.record().data_sha256) == ("failed", "abc")
+
+
+def test_a_record_from_before_there_were_hashes_is_read(tmp_path, settings):
+    with running(tmp_path, "x", settings) as run:
+        pass
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["data_sha256"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert run.record().data_sha256 == ""

@@ -130,6 +130,7 @@ def play_canaries(
     noise: float,
     fault: float,
     folder: Path,
+    mechanism: Literal["central", "distributed"] = "central",
 ) -> tuple[NDArray[np.float64], float]:
     """Run the federation with canaries in it; return their scores (m,) and the accounted epsilon.
 
@@ -140,6 +141,7 @@ def play_canaries(
         noise: noise multiplier of the run.
         fault: what the noise is multiplied with behind the ledger's back; 1 is a sound run.
         folder: a new one, for the run.
+        mechanism: who adds the noise; "distributed": the phones, in a secure sum of the run's kind.
     """
     seed, num_devices = target.devices.seed, target.cloud.num_devices
     wanted = max(1, round(attack.chance * num_devices))
@@ -150,6 +152,7 @@ def play_canaries(
     sampling = {
         "mode": "synchronous",
         "over_selection": 1.0,
+        "window_s": 0.0,
         "sampling": "poisson" if wanted < num_devices else "available",
     }
     plain = {"name": "fedavg", "rate": 1.0}  # what moved is then the sum of what was released
@@ -159,7 +162,8 @@ def play_canaries(
         folder,
         cohorts,
         cohort_size=wanted,
-        privacy=noise_settings(target, "central", noise, attack.delta),
+        privacy=noise_settings(target, mechanism, noise, attack.delta),
+        secure_sum=federation.secure_sum.model_copy(update={"enabled": mechanism == "distributed"}),
         schedule=federation.schedule.model_copy(update=sampling),
         optimizer=federation.optimizer.model_copy(update=plain),
     )
@@ -191,7 +195,7 @@ def play_local_canaries(
     privacy = UpdatePrivacy(
         hidden=True, count_unclipped=False, local_noise_multiplier=fault * noise
     )
-    length = FACTOR_ABOVE_CLIP * target.cloud.federation.training.clip_norm
+    length, job = FACTOR_ABOVE_CLIP * target.cloud.federation.training.clip_norm, target.devices
     scores = np.zeros(len(canaries.device_ids))
 
     def craft(device_ids: NDArray[np.int64], round_number: int) -> NDArray[np.float64]:
@@ -202,9 +206,10 @@ def play_local_canaries(
             task = replace(target.task(target.initial, round_number), privacy=privacy)
             for place, device in enumerate(canaries.device_ids):
                 alone = replace(task, device_ids=np.array([device]))
-                job = target.devices
-                message = train_cohort(shard, alone, job.recommender, job.seed).update_sum
-                scores[place] += message @ canaries.direction(place)
+                message = train_cohort(
+                    shard, alone, job.recommender, job.seed, noise_seed=job.noise_seed
+                )
+                scores[place] += message.update_sum @ canaries.direction(place)
     return scores, _accounted_locally(target, attack, noise)
 
 

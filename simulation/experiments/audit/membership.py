@@ -138,7 +138,7 @@ def train_shadows(
             target,
             scratch / f"noise-{noise:g}-{shadow}",
             cohorts,
-            seed=integer_seed(seed, "a shadow's cloud", shadow),  # its noise is its own
+            noise_seed=integer_seed(seed, "a shadow's cloud", shadow),  # its noise is its own
             privacy=noise_settings(target, "central", noise),
             cohort_size=in_a_round,
         )

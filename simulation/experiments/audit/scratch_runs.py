@@ -87,7 +87,7 @@ def prepare_scratch(
     folder: Path,
     cohorts: Sequence[NDArray[np.int64]],
     *,
-    seed: int | None = None,
+    noise_seed: int | None = None,
     **changes: Any,
 ) -> Path:
     """Write all that the inline engine needs; return the folder.
@@ -96,14 +96,19 @@ def prepare_scratch(
         target: whose devices, start and settings.
         folder: a new one.
         cohorts: device ids of each round, ascending.
-        seed: of the cloud, and so of its noise; None: the target's. Two runs that share it share
-            their noise, and whoever compares them has none before him.
+        noise_seed: of the cloud; None: the target's. Two runs that share it share their noise,
+            and whoever compares them has none before him.
         changes: of the federation's settings. Unless they say otherwise nothing is promised, and
             no amplification is claimed.
     """
     folder.mkdir(parents=True)
     settings = target.task(target.initial, 1).training
-    plain = {"mode": "synchronous", "sampling": "available", "over_selection": 1.0}
+    plain = {
+        "mode": "synchronous",
+        "sampling": "available",
+        "over_selection": 1.0,
+        "window_s": 0.0,
+    }
     here = {
         "rounds": len(cohorts),
         "num_nodes": 1,
@@ -127,7 +132,7 @@ def prepare_scratch(
         "initial": folder / "initial.npy",
         "folder": folder,
         "federation": federation,
-        "seed": target.cloud.seed if seed is None else seed,
+        "noise_seed": target.cloud.noise_seed if noise_seed is None else noise_seed,
     }
     cloud = target.cloud.model_copy(update=places)
     write_text(folder / DEVICE_JOB_FILE, devices.model_dump_json(indent=2) + "\n")
@@ -143,7 +148,7 @@ def play(folder: Path) -> NDArray[np.float32]:
 
 def noise_settings(
     target: Target,
-    mechanism: Literal["central", "local"],
+    mechanism: Literal["central", "local", "distributed"],
     noise_multiplier: float,
     delta: float = 0.0,
 ) -> PrivacySettings:

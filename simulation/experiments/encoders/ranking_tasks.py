@@ -40,7 +40,7 @@ from models.errors import DataError
 from models.histories import Histories
 from models.metrics import held_out_ranks, metrics_of_ranks
 from models.recommender import Shared
-from models.seeds import generator
+from simulation.data.cold import more_cold_items
 from simulation.data.interactions import Columns
 from simulation.data.splits import NOTHING_HELD_OUT, Split
 from simulation.world.build import pooled_histories
@@ -148,9 +148,7 @@ def cold_task(parts: Split, share: float, max_history: int, seed: int) -> Rankin
         DataError: if no request, or no training event, is left.
     """
     num_items, num_users = parts.interactions.num_items, parts.interactions.num_users
-    drawn = generator(seed, "cold-items").choice(num_items, round(share * num_items), replace=False)
-    cold = np.zeros(num_items, dtype=np.bool_)
-    cold[drawn] = True
+    cold = more_cold_items(np.zeros(num_items, dtype=np.bool_), share, seed)
     everything = _with_held_out(parts)
     users = np.repeat(np.arange(num_users), everything.lengths())
     is_cold = cold[everything.items]
@@ -162,7 +160,7 @@ def cold_task(parts: Split, share: float, max_history: int, seed: int) -> Rankin
     asked = np.flatnonzero(is_cold & (before > warm.offsets[users]))
     if len(asked) == 0 or len(warm.items) == 0:
         raise DataError(
-            f"with {len(drawn)} of {num_items} items cold there are {len(asked)} requests for them "
+            f"with {cold.sum()} of {num_items} items cold there are {len(asked)} requests for them "
             f"and {len(warm.items)} training events: choose another cold_share"
         )
     owners = users[asked]
@@ -204,7 +202,15 @@ def phones_of(task: RankingTask, parts: Split) -> Split:
     )
     has = parts.held_out >= 0
     held_out = np.where(has, place[np.where(has, parts.held_out, 0)], NOTHING_HELD_OUT)
-    return replace(parts, interactions=interactions, train=known(parts.train), held_out=held_out)
+    return replace(
+        parts,
+        interactions=interactions,
+        train=known(parts.train),
+        held_out=held_out,
+        cold_item=np.zeros(len(task.known), dtype=np.bool_),
+        cold_held_out=np.full_like(held_out, NOTHING_HELD_OUT),
+        left_out=known(parts.left_out),
+    )
 
 
 def complete(parameters: Shared, known: NDArray[np.int64], num_items: int) -> Shared:

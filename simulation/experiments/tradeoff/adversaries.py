@@ -9,6 +9,7 @@
 Central noise is added after the cloud has seen the sum: against the cloud it is nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,12 +77,12 @@ def _clipped(victims: Victims, phone: int) -> NDArray[np.float64]:
 def epsilon_from_below(target: Target, attacks: Attacks, scratch: Path) -> FromBelow | None:
     """Audit the arm's own mechanism, sampling and rounds with canaries.
 
-    None where nobody is a canary, or the noise is the phones' shares: canaries for those are not
-    built.
+    None where nobody is a canary. Canaries are read off the parameters, as those see them who are
+    not the cloud.
     """
     federation = target.cloud.federation
     mechanism = federation.privacy.mechanism
-    if attacks.canaries == 0 or mechanism == "distributed":
+    if attacks.canaries == 0:
         return None
     local = mechanism == "local"
     attack = CanaryAttack(
@@ -97,7 +98,11 @@ def epsilon_from_below(target: Target, attacks: Attacks, scratch: Path) -> FromB
         guess_shares=attacks.guess_shares,
     )
     canaries = Canaries.draw(target, attack)
-    play = play_local_canaries if local else play_canaries
+    play: Callable[..., tuple[NDArray[np.float64], float]] = play_canaries
+    if local:
+        play = play_local_canaries
+    elif mechanism == "distributed":
+        play = partial(play_canaries, mechanism="distributed")
     noise = _noise_at_hand(federation, target.cloud.num_devices)
     scores, accounted = play(target, canaries, attack, noise, 1.0, scratch / "canaries")
     guesses = [max(1, round(share * attack.canaries)) for share in attack.guess_shares]

@@ -66,6 +66,7 @@ class TradeoffRow(BaseModel):
         title: for the reader.
         quality: metric -> mean over the evaluated devices.
         start: the same before round 1.
+        gain: from there to the end, device by device.
         mechanism: "none", "central", "local" or "distributed".
         hidden: whether the cloud sees the whole sum only.
         noise_multiplier: of the sum, or of an update under local noise; 0 without.
@@ -92,6 +93,7 @@ class TradeoffRow(BaseModel):
     title: str
     quality: dict[str, Estimate]
     start: dict[str, Estimate]
+    gain: dict[str, Estimate]
     mechanism: str
     hidden: bool
     noise_multiplier: float
@@ -173,11 +175,18 @@ class Stage:
         below, read = self._from_below(target), history_read(target, self.plan.attacks)
         reported = [row["num_reported"] for row in rows]
         invited = [row["num_invited"] for row in rows]
+        end = self._values(played.shard(), played.parameters, target, settings)
+        start = self._values(target.shard(), target.initial, target, settings)
+        users, replicates = len(end[METRICS[0]]), settings.comparison.replicates
+        over_users = PairedBootstrap.draw(users, settings.seed, replicates=replicates)
         return TradeoffRow(
             name=arm.name,
             title=arm.title,
-            quality=self._quality(played.shard(), played.parameters, target, settings),
-            start=self._quality(target.shard(), target.initial, target, settings),
+            quality={name: Estimate.of(over_users.mean(end[name])) for name in METRICS},
+            start={name: Estimate.of(over_users.mean(start[name])) for name in METRICS},
+            gain={
+                name: Estimate.of(over_users.difference(end[name], start[name])) for name in METRICS
+            },
             mechanism=privacy.mechanism,
             hidden=federation.secure_sum.enabled,
             noise_multiplier=privacy.noise_multiplier,
@@ -202,26 +211,20 @@ class Stage:
         with tempfile.TemporaryDirectory(prefix="pocketfleet-tradeoff-") as scratch:
             return epsilon_from_below(target, self.plan.attacks, Path(scratch))
 
-    def _quality(
+    def _values(
         self,
         shard: DeviceShard,
         parameters: NDArray[np.float32],
         target: Target,
         settings: Settings,
-    ) -> dict[str, Estimate]:
-        """What the experimenter finds, who may look at every device."""
+    ) -> dict[str, NDArray[np.float64]]:
+        """Metrics of each device, as the experimenter finds them, who may look at every one."""
         devices = evaluated_devices(shard.num_devices, self.plan.evaluated, settings.seed)
         federation = target.cloud.federation
         task = EvalTask(parameters, devices, federation.rounds, federation.training.block_bytes)
         blocks = evaluated_blocks(shard, task, target.devices.recommender, settings.seed)
         values = [ranks.values("full") for _, ranks in blocks]
-        users = sum(len(each[METRICS[0]]) for each in values)
-        replicates = settings.comparison.replicates
-        bootstrap = PairedBootstrap.draw(users, settings.seed, replicates=replicates)
-        return {
-            metric: Estimate.of(bootstrap.mean(np.concatenate([each[metric] for each in values])))
-            for metric in METRICS
-        }
+        return {name: np.concatenate([each[name] for each in values]) for name in METRICS}
 
 
 def evaluated_devices(num_devices: int, wanted: int, seed: int) -> NDArray[np.int64]:

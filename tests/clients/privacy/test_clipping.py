@@ -25,7 +25,7 @@ def block(rows: np.ndarray) -> LocalUpdates:
 def summed(rows: np.ndarray, clip_norm: float, privacy: UpdatePrivacy = NOT_PRIVATE) -> TrainReply:
     training = local_training(clip_norm=clip_norm)
     task = TrainTask(np.zeros(SIZE, np.float32), np.arange(len(rows)), 1, training, privacy)
-    return sum_of_clipped([block(rows)], task, SIZE, seed=0)
+    return sum_of_clipped([block(rows)], task, SIZE, noise_seed=0)
 
 
 @example(rows=np.eye(3, SIZE, dtype=np.float32) * 27.5, clip_norm=27.5)

@@ -36,8 +36,10 @@ def test_every_device_adds_the_noise_it_says():
 
 def test_a_sum_with_local_noise_is_the_sum_and_the_noise_of_its_devices(tiny: TinyWorld):
     plain = tiny.task(list(range(0, NUM_DEVICES, 3)))
-    noised = train_cohort(tiny.shard(), replace(plain, privacy=LOCAL), RECOMMENDER, SEED)
-    exact = train_cohort(tiny.shard(), plain, RECOMMENDER, SEED)
+    noised = train_cohort(
+        tiny.shard(), replace(plain, privacy=LOCAL), RECOMMENDER, SEED, noise_seed=SEED
+    )
+    exact = train_cohort(tiny.shard(), plain, RECOMMENDER, SEED, noise_seed=SEED)
     noise = noise_of_devices(SEED, 1, plain.device_ids, tiny.layout.size, 2.0 * 0.5)
     np.testing.assert_allclose(noised.update_sum, exact.update_sum + noise, atol=1e-12)
     assert (noised.num_devices, noised.loss_sum) == (len(plain.device_ids), None)
@@ -46,7 +48,7 @@ def test_a_sum_with_local_noise_is_the_sum_and_the_noise_of_its_devices(tiny: Ti
 def test_a_device_whose_update_is_no_number_sends_noise_alone(tiny: TinyWorld):
     task, shard = replace(tiny.task([7]), privacy=LOCAL), tiny.shard()
     shard.personal.settled[7] = np.nan
-    reply = train_cohort(shard, task, RECOMMENDER, SEED)
+    reply = train_cohort(shard, task, RECOMMENDER, SEED, noise_seed=SEED)
     noise = noise_of_devices(SEED, 1, np.array([7]), tiny.layout.size, 1.0)
     np.testing.assert_array_equal(reply.update_sum, noise)
     assert reply.num_devices == 1

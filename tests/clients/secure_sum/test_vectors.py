@@ -112,7 +112,7 @@ def test_a_hidden_sum_of_training_is_the_open_one_within_its_steps(tiny: TinyWor
     )
     at = Address(SEED, asked.round_number)
     found = train_reply(vector, 30, dim, rounding, asked.privacy, CLIP, at)
-    exact = train_cohort(tiny.shard(), asked, RECOMMENDER, SEED)
+    exact = train_cohort(tiny.shard(), asked, RECOMMENDER, SEED, noise_seed=SEED)
     step = CLIP / rounding.levels
     assert np.abs(found.update_sum - exact.update_sum).max() <= 30 * step + 1e-5
     for count in ("num_devices", "num_clipped", "num_refused"):

@@ -97,7 +97,7 @@ def test_adaptive_clipping_converges_to_the_quantile(start: float, quantile: flo
         private(target_quantile=quantile, clip_noise_multiplier=5.0, clip_rate=0.5).privacy,
         expected=1000,
         num_devices=100_000,
-        seed=SEED,
+        noise_seed=SEED,
     )
     norms_of: Callable[[int], np.ndarray] = lambda n: generator(n, "norms").lognormal(0, 1, 1000)  # noqa: E731
     clip_norm, path = start, []

@@ -29,6 +29,14 @@ VERBS = [
     ["compare"],
     ["report"],
     ["audit"],
+    ["release", "keys"],
+    ["release", "make"],
+    ["release", "verify"],
+    ["release", "delta"],
+    ["study"],
+    ["runs", "list"],
+    ["runs", "diff"],
+    ["runs", "export"],
     ["doctor"],
 ]
 
@@ -75,6 +83,10 @@ def test_no_verb_shows_the_help_and_is_no_success(capsys):
             ["simulate", "--target-epsilon", "4", "-s", "federation.schedule.over_selection=2"],
             "faster",
         ),
+        (
+            ["compare", "--target-epsilon", "4", "-s", "federation.schedule.over_selection=2"],
+            "faster",
+        ),
         (["quickstart", "--preset", "nothing.toml"], "no preset 'nothing.toml'"),
         (["data", "fetch", "netflix"], "no data source 'netflix'"),
         (["report", "nowhere"], "nowhere"),
@@ -116,6 +128,39 @@ def test_data_describe_counts_what_it_mended(table, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["intake"]["unknown_items"] == 1
     assert found["statistics"]["num_users"] == 12
+
+
+def test_data_describe_tells_what_a_download_holds(tmp_path, capsys):
+    """Impressions and all, with and without times; the same data has the same hash."""
+    news = "".join(f"N{n}\tnews\tx\tTitle {n}\tText\tu\t[]\t[]\n" for n in range(4))
+    (tmp_path / "news.tsv").write_text(news)
+    row = "1\tU{}\t11/11/2019 9:05:58 AM\tN0 N3\tN1-1 N2-0\n"
+    (tmp_path / "behaviors.tsv").write_text("".join(row.format(user) for user in range(5)))
+    command = [
+        "data",
+        "describe",
+        "--json",
+        "-s",
+        "data.source=auto",
+        "-s",
+        f"data.path={tmp_path}",
+    ]
+    assert run(command) == 0
+    mind = json.loads(capsys.readouterr().out)
+    assert (mind["name"], mind["impressions"], mind["evaluated_users"]) == ("MIND", 5, 5)
+    assert run([*command, "-s", "split.cold_items=0.5", "-s", "split.cold_users=0.4"]) == 0
+    cold = json.loads(capsys.readouterr().out)
+    assert (cold["cold_items"], cold["cold_users"]) == (2, 2)
+    assert cold["data_sha256"] == mind["data_sha256"] and len(mind["data_sha256"]) == 64
+    for name in ("news.tsv", "behaviors.tsv"):
+        (tmp_path / name).unlink()
+    (tmp_path / "books.csv").write_text("book_id,title,authors\n1,Moon,A\n2,Sun,B\n")
+    (tmp_path / "ratings.csv").write_text("user_id,book_id,rating\n1,1,5\n1,2,4\n")
+    assert run(command) == 0  # what it is like can be told, though it has no times to split by
+    books = json.loads(capsys.readouterr().out)
+    assert books["name"] == "goodbooks-10k"
+    assert "use split.rule=random" in books["split"]
+    assert books["data_sha256"] != mind["data_sha256"]
 
 
 def test_world_build_and_describe_agree(table, capsys):

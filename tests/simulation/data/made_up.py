@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simulation.data.interactions import NO_TIME, Columns, IntakeReport, Interactions
+from simulation.data.splits import SplitSettings
 from simulation.data.tarballs import PinnedTarball
 from simulation.data.wheels import PinnedWheel
 
@@ -40,6 +41,17 @@ RATINGS = [
     ("10", "16", "3", "900000900"),
     ("7", "15", "5", "900000500"),
 ]
+
+LEAVE_LAST = SplitSettings(
+    rule="leave-last-out",
+    ties="last-row",
+    fraction=0.1,
+    target="test",
+    cold_items=0,
+    cold_users=0,
+    cold_user_events=5,
+)
+"""The usual split, with nothing cold."""
 
 
 def tiny_wheel(index: Path, package: str, members: dict[str, bytes]) -> PinnedWheel:

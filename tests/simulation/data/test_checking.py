@@ -1,3 +1,6 @@
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from simulation.data.checking import RawTables, build_interactions, require_columns
+from simulation.data.delimited import TextTable
 from simulation.data.interactions import NO_TIME, Columns
 from tests.simulation.data.made_up import interactions
 
@@ -75,12 +79,17 @@ def test_everything_broken_is_counted_and_the_rest_kept():
         "duplicate_rows": 1,
         "unknown_items": 1,
         "missing_values": 0,
+        "implicit_values": 0,
         "items_read": 7,
         "broken_items": 2 + 1,
         "duplicate_items": 1,
+        "html_entities": 0,
         "empty_texts": 2,
         "replaced_characters": 3,
         "users_with_one_event": 2,
+        "impressions_read": 0,
+        "broken_impressions": 0,
+        "unknown_candidates": 0,
     }
     assert data.users.tolist() == ["2", "10"]
     assert data.items[Columns.TEXT].tolist() == ["Text A", "Title B", "c"]
@@ -217,3 +226,53 @@ def test_made_up_interactions_are_what_the_checks_would_make(timed):
     assert by_hand.users.tolist() == checked.users.tolist()
     assert by_hand.has_time == checked.has_time == timed
     assert by_hand.intake == checked.intake
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["u", "v", "10", "", "nan"]),
+            st.sampled_from(["a", " b", "c", "zzz", ""]),
+            st.sampled_from(["5", "1577836800123", "2020-01-01", "soon", ""]),
+            st.sampled_from(["1", "x", "0"]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.lists(st.integers(0, 12), max_size=4),
+)
+def test_events_in_stretches_are_the_same_table(rows, cuts):
+    columns = ["user", "item", "time", "value"]
+    whole = raw(rows, columns=columns, zero_is_implicit=True)
+    bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    stretches = [
+        TextTable(whole.events.iloc[start:end], broken, 2)
+        for broken, (start, end) in enumerate(itertools.pairwise(bounds))
+    ]
+    extra = {
+        "broken_event_rows": sum(range(len(stretches))),
+        "replaced_characters": 2 * len(stretches),
+    }
+    try:
+        expected = build_interactions(replace(whole, **extra))
+    except DataError as error:
+        with pytest.raises(DataError) as caught:
+            build_interactions(replace(whole, events=stretches))
+        assert str(caught.value)[:40] == str(error)[:40]
+        return
+    found = build_interactions(replace(whole, events=stretches))
+    pd.testing.assert_frame_equal(found.events, expected.events)
+    assert found.users.tolist() == expected.users.tolist()
+    assert found.intake == expected.intake
+
+
+def test_html_entities_are_decoded_once_and_counted():
+    items = [
+        ("a", "Cats &amp; dogs", "Cats &amp; dogs &#233;"),
+        ("b", "R&D; AT&T", "&amp;lt; &bogus"),
+    ]
+    data = build_interactions(raw([("u", "a", "1")], items=items))
+    assert data.items[Columns.TEXT].tolist() == ["Cats & dogs é", "&lt; &bogus"]
+    assert data.items[Columns.TITLE].tolist() == ["Cats & dogs", "R&D; AT&T"]
+    assert data.intake.html_entities == 2

@@ -4,7 +4,13 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from simulation.data import delimited
-from simulation.data.delimited import CSV, Format, checked_file, read_text_table
+from simulation.data.delimited import (
+    CSV,
+    Format,
+    checked_file,
+    read_text_blocks,
+    read_text_table,
+)
 
 TABS = Format("\t")
 
@@ -121,3 +127,39 @@ def test_a_well_formed_file_comes_back_as_it_was(rows):
     table = read_text_table(content.encode(), "t", CSV)
     assert cells(table) == [list(row) for row in rows]
     assert table.broken_rows == 0
+
+
+def test_an_escaped_quote_is_a_letter():
+    form = Format(";", quoted=True, encoding="latin-1", escape="\\")
+    table = read_text_table(b'"a";"b"\n"say \\"hi\\"";"2"\n"one \\";"3"\n"4";"\xe4"\n', "t", form)
+    assert cells(table) == [['say "hi"', "2"], ["4", "ä"]]
+    assert (table.broken_rows, table.replaced_characters) == (1, 0)
+
+
+def test_latin_1_has_no_broken_bytes():
+    form = Format(",", encoding="latin-1")
+    assert read_text_table(b"a\n\xef\xbf\xbd\n", "t", form).replaced_characters == 0
+
+
+wild_rows = st.lists(
+    st.lists(
+        st.text(st.sampled_from('ab,"\n é\ufffd'), max_size=6).filter(lambda cell: cell != "\n"),
+        min_size=1,
+        max_size=3,
+    ),
+    max_size=12,
+)
+
+
+@given(wild_rows, st.booleans())
+def test_blocks_add_up_to_the_whole_table(rows, ends_open):
+    quoted = [[f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row] for row in rows]
+    content = "a,b\n" + "".join(",".join(row) + "\n" for row in quoted)
+    raw = (content + ('"1","never\nclosed\n' if ends_open else "")).encode() + b"\xff,9\n" * 2
+    whole = read_text_table(raw, "t", CSV)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "_BLOCK_BYTES", 120)
+        blocks = list(read_text_blocks(raw, "t", CSV))
+    assert [row for block in blocks for row in cells(block)] == cells(whole)
+    assert sum(block.broken_rows for block in blocks) == whole.broken_rows
+    assert sum(block.replaced_characters for block in blocks) == whole.replaced_characters

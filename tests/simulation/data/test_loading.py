@@ -12,7 +12,7 @@ def settings(source, path="", items_path=""):
 
 def test_each_source_goes_to_its_loader(tmp_path, monkeypatch):
     calls = []
-    for name in ("load_movielens_100k", "load_movielens_folder", "load_tables"):
+    for name in ("load_movielens_100k", "load_catalogue", "load_tables"):
         monkeypatch.setattr(loading, name, lambda *given, name=name: calls.append((name, *given)))
     progress = object()
     load_interactions(settings("ml-100k"), tmp_path, progress)
@@ -20,7 +20,7 @@ def test_each_source_goes_to_its_loader(tmp_path, monkeypatch):
     load_interactions(settings("table", tmp_path / "a", tmp_path / "b"), tmp_path / "cache")
     assert calls == [
         ("load_movielens_100k", tmp_path, progress),
-        ("load_movielens_folder", tmp_path),
+        ("load_catalogue", "movielens-folder", tmp_path),
         ("load_tables", tmp_path / "a", tmp_path / "b"),
     ]
 
@@ -40,7 +40,9 @@ def test_paths_must_fit_the_source(source, path, items_path, says, tmp_path):
 
 
 def test_a_wrong_source_lists_the_allowed_ones():
-    with pytest.raises(ValidationError, match=r"'ml-100k', 'movielens-folder' or 'table'"):
+    with pytest.raises(
+        ValidationError, match=r"'ml-100k', 'auto', 'movielens-folder', 'mind'.* or 'table'"
+    ):
         settings("netflix")
 
 

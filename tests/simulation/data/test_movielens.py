@@ -1,10 +1,11 @@
 import pytest
 
 from models.errors import DataError
+from simulation.data.catalogues import load_catalogue
 from simulation.data.interactions import Columns
-from simulation.data.movielens import load_movielens_100k, load_movielens_folder, readable_title
-from simulation.data.splits import SplitSettings, split
-from tests.simulation.data.made_up import FILMS, RATINGS, TEXTS, cached_wheel
+from simulation.data.movielens import load_movielens_100k, readable_title
+from simulation.data.splits import split
+from tests.simulation.data.made_up import FILMS, LEAVE_LAST, RATINGS, TEXTS, cached_wheel
 
 GENRES = ["unknown", "Animation", "Comedy", "Crime", "Drama", "Romance", "War"]
 INSIDE = "recbole/dataset_example/ml-100k/ml-100k"
@@ -50,17 +51,33 @@ def write_1m(folder):
     (folder / "movies.dat").write_text("".join(rows), encoding="latin-1")
 
 
+def write_csv(folder):
+    rows = [
+        f'{film},"{grouplens_title(title, year)}",{genres.replace(" ", "|")}'
+        for film, title, year, genres in FILMS
+    ]
+    films = "\n".join(["movieId,title,genres", *rows, ""])
+    (folder / "movies.csv").write_text(
+        films.replace("unknown", "(no genres listed)"), encoding="utf-8"
+    )
+    ratings = "\n".join(
+        ["userId,movieId,rating,timestamp", *(",".join(row) for row in RATINGS), ""]
+    )
+    (folder / "ratings.csv").write_text(ratings)
+    (folder / "tags.csv").write_text("userId,movieId,tag,timestamp\n2,11,dark,1\n")
+
+
 def load(form, tmp_path):
     if form == "recbole":
         return load_movielens_100k(
             tmp_path, wheel=cached_wheel(tmp_path, "recbole-box", recbole_tables())
         )
-    (write_100k if form == "100k" else write_1m)(tmp_path)
-    return load_movielens_folder(tmp_path)
+    {"100k": write_100k, "1m": write_1m, "csv": write_csv}[form](tmp_path)
+    return load_catalogue("movielens-folder", tmp_path)
 
 
-@pytest.mark.parametrize("form", ["recbole", "100k", "1m"])
-def test_all_three_forms_give_the_same_table(form, tmp_path):
+@pytest.mark.parametrize("form", ["recbole", "100k", "1m", "csv"])
+def test_all_four_forms_give_the_same_table(form, tmp_path):
     data = load(form, tmp_path)
     assert data.items[Columns.TEXT].tolist() == TEXTS
     assert data.items[Columns.TITLE].tolist() == [text.partition(". ")[0] for text in TEXTS]
@@ -76,7 +93,7 @@ def test_all_three_forms_give_the_same_table(form, tmp_path):
         "1 users with one event: kept for training only",
     ]
     assert "Harper" in data.citation
-    assert "no redistribution" in data.licence
+    assert "redistribution" in data.licence
 
 
 def test_malformed_rows_are_counted_and_dropped(tmp_path):
@@ -102,20 +119,22 @@ def test_a_missing_column_of_the_wheel_is_named(tmp_path):
 
 def test_folders_that_hold_something_else(tmp_path):
     with pytest.raises(DataError, match="there is no folder"):
-        load_movielens_folder(tmp_path / "none")
-    with pytest.raises(DataError, match=r"must hold u\.data \(100K\) .* found nothing"):
-        load_movielens_folder(tmp_path)
+        load_catalogue("movielens-folder", tmp_path / "none")
+    with pytest.raises(
+        DataError, match=r"must hold one of MovieLens 100K \(u\.data\).* found nothing"
+    ):
+        load_catalogue("movielens-folder", tmp_path)
     write_100k(tmp_path)
     (tmp_path / "u.item").unlink()
     with pytest.raises(DataError, match=r"there is no file .*u\.item"):
-        load_movielens_folder(tmp_path)
+        load_catalogue("movielens-folder", tmp_path)
 
 
 def test_a_genre_file_that_does_not_fit_is_one_line(tmp_path):
     write_100k(tmp_path)
     (tmp_path / "u.genre").write_text("Drama|0\n")
     with pytest.raises(DataError, match="no usable item"):
-        load_movielens_folder(tmp_path)
+        load_catalogue("movielens-folder", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +161,5 @@ def test_the_real_wheel(tmp_path):
     data = load_movielens_100k(tmp_path)
     assert (data.num_users, data.num_items, data.num_events) == (943, 1682, 100_000)
     assert data.intake.lines() == ["100,000 event rows read", "1,682 item rows read"]
-    settings = SplitSettings(rule="leave-last-out", ties="last-row", fraction=0.1, target="test")
-    assert split(data, settings, 0).tied_users == 415
+    assert split(data, LEAVE_LAST, 0).tied_users == 415
     assert not data.items[Columns.TITLE].str.contains(r", (?:The|A|An) \(\d{4}\)$").any()

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from models.errors import SettingsError
 from simulation.data.interactions import Columns
 from simulation.data.private_text import PrivateTextSettings, add_synthetic_private_texts
-from simulation.data.splits import SplitSettings, split
-from tests.simulation.data.made_up import interactions
+from simulation.data.splits import split
+from tests.simulation.data.made_up import LEAVE_LAST, interactions
 
 # Item k has the words "silver-k" and "garden-k", written with letters: no word is in two items.
 LETTERS = "abcdefgh"
@@ -27,8 +27,7 @@ def words_of(item):
 def train_of(rows):
     """Train events of rows (user, item, time) over the eight items."""
     data = interactions(rows, TEXTS)
-    rule = SplitSettings(rule="leave-last-out", ties="last-row", fraction=0.1, target="test")
-    return split(data, rule, 0).train, data.items
+    return split(data, LEAVE_LAST, 0).train, data.items
 
 
 def texts(table):
@@ -130,8 +129,7 @@ def test_a_text_has_only_words_of_own_items_at_or_before_the_event(rows, seed):
 @given(histories, st.integers(0, 20), st.floats(0, 1))
 def test_the_held_out_item_has_no_part_in_it(rows, seed, noise):
     data = interactions(rows, TEXTS)
-    rule = SplitSettings(rule="leave-last-out", ties="last-row", fraction=0.1, target="test")
-    held_out = dict(zip(data.users.tolist(), split(data, rule, 0).held_out, strict=True))
+    held_out = dict(zip(data.users.tolist(), split(data, LEAVE_LAST, 0).held_out, strict=True))
     other = [(user, "7" if int(item) == held_out[user] else item, at) for user, item, at in rows]
     first, second = (
         add_synthetic_private_texts(*train_of(some), how(noise=noise), seed)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from models.errors import SettingsError
 from simulation.data.interactions import Columns
 from simulation.data.splits import NOTHING_HELD_OUT, SplitSettings, split
-from tests.simulation.data.made_up import interactions
+from tests.simulation.data.made_up import LEAVE_LAST, interactions
 
 # The example of the module: users Alice, Bob, Carol are 0, 1, 2; items a..f are 0..5.
 EXAMPLE = [
@@ -22,8 +22,9 @@ EXAMPLE = [
 ]
 
 
-def rule(name="leave-last-out", *, ties="last-row", fraction=0.3, target="test"):
-    return SplitSettings(rule=name, ties=ties, fraction=fraction, target=target)
+def rule(name="leave-last-out", *, ties="last-row", fraction=0.3, target="test", **cold):
+    how = {"rule": name, "ties": ties, "fraction": fraction, "target": target}
+    return SplitSettings(**(LEAVE_LAST.model_dump() | how | cold))
 
 
 def items_by_user(made):
@@ -100,9 +101,19 @@ def test_random_does_not_depend_on_the_order_of_rows():
         np.testing.assert_array_equal(first.held_out, second.held_out)
 
 
-@pytest.mark.parametrize("wrong", [{"fraction": 0.0}, {"fraction": 1.0}, {"rule": "newest"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fraction": 0.0},
+        {"fraction": 1.0},
+        {"rule": "newest"},
+        {"cold_items": 1.0},
+        {"cold_users": -0.1},
+        {"cold_user_events": 0},
+    ],
+)
 def test_settings_have_bounds(wrong):
-    good = {"rule": "random", "ties": "last-row", "fraction": 0.1, "target": "test"}
+    good = LEAVE_LAST.model_dump()
     SplitSettings(**good)
     with pytest.raises(ValidationError):
         SplitSettings(**{**good, **wrong})

@@ -58,7 +58,7 @@ def test_its_devices_answer_as_they_did_before(tiny: TinyWorld, run_folder, part
     replies = []
     for folder in (run_folder, moved):
         shard = opened(folder, partition)
-        trained = train_cohort(shard, task, RECOMMENDER, SEED)
+        trained = train_cohort(shard, task, RECOMMENDER, SEED, noise_seed=SEED)
         replies.append((trained, evaluate_devices(shard, evaluation, RECOMMENDER, SEED)))
     (here, judged_here), (there, judged_there) = replies
     np.testing.assert_array_equal(there.update_sum, here.update_sum)
@@ -129,6 +129,7 @@ def test_synthetic_devices_are_cut_too(tmp_path):
     PersonalStore.create(run_folder / "taste.npy", NUM_DEVICES, RECOMMENDER.dim)
     job = DeviceJob(
         seed=SEED,
+        noise_seed=SEED,
         world=Path("world"),
         phones=Path("phones"),
         taste=Path("taste.npy"),

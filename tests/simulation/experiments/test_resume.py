@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import clients.app
+import clients.local_evaluation
+import clients.recommender_training
 from clients.personal import PersonalStore
 from server.checkpoints import Checkpoint
 from server.history import CHECKPOINT_FILE, History
@@ -50,10 +52,10 @@ def nth_call(number: int, real: Callable, *, after: bool) -> Callable:
 
 
 PLACES = {
-    "training": (clients.app, "train_cohort"),
+    "training": (clients.recommender_training, "train_cohort"),
     "staging": (PersonalStore, "stage"),
     "checkpoint": (Checkpoint, "write"),
-    "evaluation": (clients.app, "evaluate_devices"),
+    "evaluation": (clients.local_evaluation, "evaluate_devices"),
     "history": (History, "append"),
     "end": (History, "write_final"),
 }

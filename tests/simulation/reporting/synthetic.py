@@ -25,6 +25,7 @@ from simulation.reporting.model import (
     ReportData,
     Roles,
     Round,
+    Slice,
     Stage,
     Tier,
     UserExample,
@@ -148,6 +149,21 @@ def _arm(key: str, name: str, place: Place, hr10: float, learns: bool) -> Arm:
             rounds=30 if learns else None,
         ),
         left_device=_left_device(place, learns),
+        slices=_slices(share * 0.0745),
+    )
+
+
+def _slices(ndcg: float) -> tuple[Slice, ...]:
+    rows = (("tier", "low", 283, 0.9), ("activity", "10-20 events", 236, 0.6),
+            ("held-out item", "cold", 9, None), ("held-out item", "warm", 934, 1.0))  # fmt: skip
+    return tuple(
+        Slice(
+            dimension=dimension,
+            name=name,
+            num_users=num_users,
+            interval=None if part is None else _interval(part * ndcg, 0.5 / num_users**0.5),
+        )
+        for dimension, name, num_users, part in rows
     )
 
 

@@ -63,6 +63,32 @@ def test_contrasts_count_the_clear_ones(report: ReportData) -> None:
     assert readings.contrasts(()) == ""
 
 
+def test_contrasts_are_judged_together_where_p_values_are_corrected(report: ReportData) -> None:
+    corrected = [each.model_copy(update={"p_holm": p}) for each, p in
+                 zip(report.contrasts, (0.01, 0.06, 0.9), strict=True)]  # fmt: skip
+    text = readings.contrasts(corrected)
+    assert text.startswith("1 of 3") and "Holm" in text
+    assert "Holm" not in readings.contrasts(report.contrasts)
+
+
+def test_slices_name_the_worst_and_claim_it_only_beyond_its_interval(report: ReportData) -> None:
+    text = readings.slices(report)
+    assert "serves “activity: 10-20 events” worst" in text and "cannot tell" in text
+    phone = report.phone
+    assert phone is not None
+    tight = Interval(mean=0.01, low=0.005, high=0.015)
+    parts = tuple(
+        part.model_copy(update={"interval": tight}) if part.name == "low" else part
+        for part in phone.slices
+    )
+    arms = tuple(
+        arm.model_copy(update={"slices": parts}) if arm.key == phone.key else arm
+        for arm in report.arms
+    )
+    worse = readings.slices(report.model_copy(update={"arms": arms}))
+    assert "serves “tier: low” worst" in worse and "lies below the mean" in worse
+
+
 @pytest.mark.parametrize(
     ("end", "words"),
     [(0.05, "1.8 points below the"), (0.074, "within the"), (0.2, "above the")],
@@ -124,5 +150,6 @@ def test_examples_count_overlap_and_hits(report: ReportData) -> None:
 
 def test_a_run_without_optional_parts_reads_no_sentences(bare: ReportData) -> None:
     assert readings.learning(bare) == readings.loss(bare) == readings.cost(bare) == ""
+    assert readings.slices(bare) == ""
     assert readings.tiers(()) == readings.latency(()) == readings.examples(()) == ""
     assert readings.quality(bare, "ndcg@10") == "Random has the highest nDCG@10, 0.3 (0.1–0.5) %."

@@ -20,6 +20,7 @@ def _compression(report: ReportData) -> Compression:
         lambda report: tables.quality(report, "full"),
         lambda report: tables.quality(report, "sampled-99"),
         tables.cost,
+        tables.slices,
         lambda report: tables.bundle_parts(_compression(report)),
         lambda report: tables.rounds(report.rounds, report),
         lambda report: tables.counts("intake", report.data.intake),
@@ -47,8 +48,33 @@ def test_only_full_ranking_shows_the_share_of_the_teacher(report: ReportData) ->
     assert tables.quality(report, "sampled-99").columns[1] == "nDCG@10"
 
 
+def test_full_ranking_shows_the_worst_slice_of_every_arm(report: ReportData) -> None:
+    table = tables.quality(report, "full")
+    column = table.columns.index("worst slice, nDCG@10") - 1
+    for arm, row in zip(report.arms, table.rows, strict=True):
+        means = [part.interval.mean for part in arm.slices if part.interval]
+        assert row.cells[column].text == f"{100 * min(means):.1f}"
+        assert row.cells[column].note == "activity: 10-20 events"
+    assert "worst slice, nDCG@10" not in tables.quality(report, "sampled-99").columns
+
+
+def test_slices_too_small_to_be_measured_are_counted_and_blank(report: ReportData) -> None:
+    table = tables.slices(report)
+    assert table.columns == ("slice", "users", "Server teacher", "On-device federated",
+                             "On-device static")  # fmt: skip
+    row = next(row for row in table.rows if row.head == "held-out item: cold")
+    assert [cell.text for cell in row.cells] == ["9", "–", "–", "–"]
+
+
+def test_a_report_without_slices_has_no_column_for_them(report: ReportData) -> None:
+    arms = tuple(arm.model_copy(update={"slices": ()}) for arm in report.arms)
+    bare = report.model_copy(update={"arms": arms})
+    assert "worst slice, nDCG@10" not in tables.quality(bare, "full").columns
+    assert tables.slices(bare).rows == ()
+
+
 def test_an_arm_without_a_protocol_keeps_its_row(report: ReportData) -> None:
-    arm = report.arms[0].model_copy(update={"metrics": {}})
+    arm = report.arms[0].model_copy(update={"metrics": {}, "slices": ()})
     changed = report.model_copy(update={"arms": (arm, *report.arms[1:])})
     cells = tables.quality(changed, "full").rows[0].cells
     assert {cell.text for cell in cells} == {"–"}

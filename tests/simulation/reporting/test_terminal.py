@@ -12,12 +12,15 @@ def _print(report: ReportData, width: int = 100) -> str:
 
 
 def test_every_arm_stands_with_its_interval(report: ReportData) -> None:
-    lines = _print(report, width=120).splitlines()
+    lines = _print(report, width=150).splitlines()
     for arm in report.arms:
         hr = arm.metrics["full"]["hr@10"]
         line = next(line for line in lines if line.strip().startswith(f"{arm.name}  "))
         assert f"{100 * hr.mean:.1f}" in line
-        assert f"{100 * hr.low:.1f}–{100 * hr.high:.1f}" in line
+        assert f" {100 * hr.mean:.1f} " in line
+        ndcg = arm.metric("ndcg@10")
+        assert ndcg is not None
+        assert f"{100 * ndcg.low:.1f}–{100 * ndcg.high:.1f}" in line
 
 
 def test_no_line_is_wider_than_the_terminal(report: ReportData) -> None:
@@ -46,3 +49,21 @@ def test_a_promise_to_each_user_is_printed(report: ReportData) -> None:
     printed = _print(report.model_copy(update={"privacy": promised}))
     assert all(sentence in printed for sentence in promised)
     assert "Privacy" not in _print(report)
+
+
+def test_the_worst_slice_stands_beside_every_mean(report: ReportData) -> None:
+    printed = _print(report, width=170)
+    for arm in report.arms:
+        worst = arm.worst_slice
+        assert worst is not None and worst.interval is not None
+        assert (worst.dimension, worst.name) == ("activity", "10-20 events")
+        line = next(line for line in printed.splitlines() if line.strip().startswith(arm.name))
+        assert f" {100 * worst.interval.mean:.1f} " in line
+    told = " ".join(printed[printed.index("worst slice, ") :].split())
+    assert told.startswith("worst slice, activity: 10-20 events: ")
+    assert all(" ".join(arm.name.split()) in told for arm in report.arms)
+
+
+def test_an_arm_without_slices_has_a_blank(report: ReportData) -> None:
+    arms = tuple(arm.model_copy(update={"slices": ()}) for arm in report.arms)
+    assert "activity" not in _print(report.model_copy(update={"arms": arms}))

@@ -107,7 +107,7 @@ def test_a_step_is_the_weighted_mean_from_the_versions_that_were_fetched(tiny: T
         for device, version in zip(cohort.reported, cohort.version, strict=True):
             start = sent[version].astype(np.float32)
             task = TrainTask(start, np.array([device]), number, settings.training)
-            reply = train_cohort(shard, task, RECOMMENDER, SEED)
+            reply = train_cohort(shard, task, RECOMMENDER, SEED, noise_seed=SEED)
             step += reply.update_sum / np.sqrt(number - version)
         shard.personal.settle(number)
         sent.append(sent[-1] + settings.optimizer.rate * step / len(cohort.reported))

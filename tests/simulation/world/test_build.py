@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 
@@ -9,7 +10,7 @@ from clients.shard import DeviceShard, WorldManifest
 from models.errors import DataError
 from simulation.data.interactions import Columns
 from simulation.world.build import build_world, pooled_histories
-from tests.tiny_world import NUM_DEVICES, SEED, TIERS, TinyWorld
+from tests.tiny_world import NUM_DEVICES, SEED, TIERS, TinyWorld, made_up_split
 
 
 def test_a_shard_holds_what_the_split_says(tiny: TinyWorld):
@@ -87,3 +88,24 @@ def test_columns_with_objects_in_them_are_refused(tiny: TinyWorld):
     np.save(tiny.world / "item.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="cannot read column"):
         tiny.shard()
+
+
+def test_without_cold_items_and_users_the_bytes_are_those_of_before_there_were_any(
+    tiny: TinyWorld,
+):
+    digest = hashlib.sha256()
+    for path in sorted(tiny.world.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    assert digest.hexdigest() == "b2526057962c16d397ccad2df8f45937dc188b9a5eced81bd9c2832bb78ac085"
+
+
+def test_a_cold_held_out_item_is_not_on_the_phones(tiny: TinyWorld):
+    parts = made_up_split(cold_items=0.4)
+    build_world(parts, TIERS, SEED, tiny.world)
+    on_phones = np.load(tiny.world / "held_out.npy")
+    has = parts.held_out >= 0
+    is_cold = has & parts.cold_item[parts.held_out]
+    assert is_cold.sum() > 5
+    assert (on_phones[is_cold] == -1).all()
+    np.testing.assert_array_equal(on_phones[~is_cold], parts.held_out[~is_cold])
+    assert not parts.cold_item[np.load(tiny.world / "item.npy")].any()

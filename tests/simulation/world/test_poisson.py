@@ -11,6 +11,8 @@ from scipy import stats
 
 from models.seeds import generator
 from server.cohorts import CohortPlan, Outcome
+from server.settings import Federation
+from simulation.world.availability import HOUR_S, Availability
 from simulation.world.cohort_plans import plan_cohorts
 from simulation.world.devices import tiers_of
 from simulation.world.poisson import _play, drawn_devices
@@ -25,6 +27,16 @@ HALF_THERE = replace(
     world=TIERS.model_copy(update={"habits": ALWAYS.model_copy(update={"night_share": 0.5})}),
 )
 Q = 15 / POPULATION
+DAY_S = 24 * HOUR_S
+LOOK_S = HOUR_S
+
+
+def scheduled(rounds: int = 1, **of_schedule: float) -> Federation:
+    """A private run with another schedule."""
+    settings = private(rounds=rounds)
+    return settings.model_copy(
+        update={"schedule": settings.schedule.model_copy(update={"retry_s": LOOK_S} | of_schedule)}
+    )
 
 
 def drawn_table(num_devices: int, probability: float, rounds: int) -> np.ndarray:
@@ -81,19 +93,60 @@ def test_devices_and_rounds_are_not_coupled():
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**20), st.floats(0, 1))
-def test_what_becomes_of_a_device_depends_on_itself_alone(number: int, share: float):
+@given(st.integers(0, 2**20), st.floats(0, 1), st.sampled_from([0.0, 6 * HOUR_S, 3 * DAY_S]))
+def test_what_becomes_of_a_device_depends_on_itself_alone(
+    number: int, share: float, window_s: float
+):
     """The same devices with fewer others beside them: nobody's outcome changes."""
     timeline = replace(HALF_THERE, seed=number)
     devices = drawn_devices(POPULATION, 0.4, number, 1)
     kept = generator(number, "kept").random(len(devices)) < share
-    everybody, _ = _play(timeline, devices, 3600.0, 5.0, 1)
-    fewer, _ = _play(timeline, devices[kept], 3600.0, 5.0, 1)
+    schedule = scheduled(deadline_s=5.0, window_s=window_s).schedule
+    everybody, _ = _play(timeline, devices, 3600.0, schedule, 1)
+    fewer, _ = _play(timeline, devices[kept], 3600.0, schedule, 1)
     np.testing.assert_array_equal(everybody[kept], fewer)
 
 
+def test_within_a_window_a_drawn_phone_begins_when_it_is_first_there():
+    """Half of them are there on a day, another half of the rest on the next, and so on."""
+    at_once = plan_cohorts(HALF_THERE, scheduled(rounds=60))
+    three_days = plan_cohorts(HALF_THERE, scheduled(rounds=60, window_s=3 * DAY_S))
+    assert sorted_plan(at_once) == sorted_plan(three_days)
+    absent = [float(np.mean(plan.outcome == Outcome.ABSENT)) for plan in (at_once, three_days)]
+    assert absent[0] == pytest.approx(1 / 2, abs=0.05)
+    assert absent[1] == pytest.approx(1 / 16, abs=0.03)  # it touches four days
+    devices = np.arange(0, POPULATION, 5)
+    first_s = HALF_THERE.first_there(devices, 3600.0, 3 * DAY_S, LOOK_S)
+    for place, device in enumerate(devices):
+        looks = 3600.0 + LOOK_S * np.arange(3 * 24 + 1)
+        there = Availability(HALF_THERE.world.habits, SEED).available(
+            np.full(len(looks), device), looks
+        )
+        assert first_s[place] == (looks[there.argmax()] if there.any() else np.inf)
+
+
+def test_a_round_waits_for_its_window_if_a_drawn_phone_does_not_come():
+    plan = plan_cohorts(HALF_THERE, scheduled(rounds=40, window_s=DAY_S))
+    absent = np.add.reduceat(plan.outcome == Outcome.ABSENT, plan.offsets[:-1]) > 0
+    assert absent.any()
+    assert (plan.duration_s[absent] >= DAY_S).all()
+    assert (plan.duration_s <= DAY_S + 60).all()  # the deadline of one that came last
+
+
+def test_a_window_is_for_phones_that_are_drawn_and_send_what_the_cloud_may_see():
+    with pytest.raises(ValueError, match="only a phone that is drawn by itself is waited for"):
+        type(private().schedule).model_validate(
+            private().schedule.model_dump() | {"sampling": "available", "window_s": 60}
+        )
+    hidden = private().model_dump()
+    hidden["secure_sum"]["enabled"] = True
+    hidden["schedule"]["window_s"] = 60
+    with pytest.raises(ValueError, match="must be there together; set window_s to 0"):
+        type(private()).model_validate(hidden)
+
+
 def test_absent_late_and_interrupted_devices_are_drawn_and_count_as_nothing():
-    plan = plan_cohorts(HALF_THERE, _with_deadline(5.0, rounds=60))
+    plan = plan_cohorts(HALF_THERE, scheduled(rounds=60, deadline_s=5.0))
     tier = tiers_of(plan.invited, TIERS, SEED)
     for outcome in Outcome:
         assert (plan.outcome == outcome).any()
@@ -106,12 +159,6 @@ def test_absent_late_and_interrupted_devices_are_drawn_and_count_as_nothing():
     assert len(cohort.invited) + cohort.num_absent == len(plan.invited[inside])
     gone = plan.invited[inside][plan.outcome[inside] == Outcome.ABSENT]
     assert not np.isin(gone, cohort.invited).any()
-
-
-def _with_deadline(deadline_s: float, rounds: int):
-    settings = private(rounds=rounds)
-    schedule = settings.schedule.model_copy(update={"deadline_s": deadline_s})
-    return settings.model_copy(update={"schedule": schedule})
 
 
 def test_a_round_lasts_until_its_last_report_or_the_deadline():

@@ -8,7 +8,7 @@ from models.errors import DataError
 from models.recommender import initial_parameters
 from models.scoring import score_users
 from simulation.data.interactions import Columns
-from simulation.data.splits import NOTHING_HELD_OUT, Split, SplitSettings, split
+from simulation.data.splits import NOTHING_HELD_OUT, Split, split
 from simulation.experiments.encoders.ranking_tasks import (
     RankingTask,
     cold_task,
@@ -18,10 +18,8 @@ from simulation.experiments.encoders.ranking_tasks import (
 )
 from simulation.experiments.evaluation import Referee
 from simulation.world.build import pooled_histories
-from tests.simulation.data.made_up import interactions
+from tests.simulation.data.made_up import LEAVE_LAST, interactions
 from tests.tiny_world import NUM_ITEMS, RECOMMENDER, SEED, TEXT_DIM, made_up_split
-
-LEAVE_LAST = SplitSettings(rule="leave-last-out", ties="last-row", fraction=0.1, target="test")
 
 
 def small_split(rows: list[tuple[str, str, int]]) -> Split:

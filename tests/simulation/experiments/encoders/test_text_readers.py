@@ -6,6 +6,7 @@ from simulation.experiments.encoders.text_readers import (
     TextReader,
     no_text_reader,
     random_reader,
+    static_reader,
     tf_idf_reader,
 )
 
@@ -14,6 +15,7 @@ READERS = [
     tf_idf_reader(CATALOGUE, 12, 0),
     random_reader(12, 0),
     no_text_reader(12),
+    static_reader(random_reader(20, 0), CATALOGUE, 12, 0),
 ]
 
 
@@ -53,3 +55,24 @@ def test_vectors_that_are_no_numbers_are_refused():
     broken = TextReader("broken", lambda texts: np.full((len(texts), 3), np.nan, np.float32))
     with pytest.raises(DataError, match="encoder broken gives vectors that are not finite"):
         broken.placed(CATALOGUE)
+
+
+def test_static_vectors_do_not_look_at_company_or_order():
+    reader = static_reader(random_reader(16, 0), CATALOGUE, 16, 0)
+    one, turned, alone = reader.read(["film of word1", "Word1 of FILM", "word1 unknown"])
+    np.testing.assert_allclose(one, turned, atol=1e-6)
+    np.testing.assert_allclose(alone, reader.read(["word1"])[0], atol=1e-6)
+    assert not reader.read(["nothing known"]).any()
+
+
+def test_static_vectors_are_led_by_rare_words():
+    """ "film" stands in every text, "1950" in one: their mean lies nearer to the rare one."""
+    reader = static_reader(random_reader(16, 0), CATALOGUE, 16, 0)
+    both, common, rare = reader.read(["film 1950", "film", "1950"])
+    np.testing.assert_allclose(both, (common + rare) / 2, atol=1e-6)
+    assert np.linalg.norm(rare) > 5 * np.linalg.norm(common)
+
+
+def test_static_vectors_need_words():
+    with pytest.raises(DataError, match="2 texts have no word"):
+        static_reader(random_reader(16, 0), ["...", ""], 16, 0)

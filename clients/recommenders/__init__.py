@@ -1,0 +1,1 @@
+"""What a phone does for the federated recommenders of `models.recommenders`."""

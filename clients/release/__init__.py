@@ -1,0 +1,1 @@
+"""Releases on the phone: what is refused, two slots, one pointer, and the way back."""

@@ -1,0 +1,1 @@
+"""Federated recommenders that people cite, one file each; `methods` chooses among them."""

@@ -1,0 +1,1 @@
+"""Federated recommenders that people cite, run as published and without their leak."""

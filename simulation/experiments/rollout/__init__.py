@@ -1,0 +1,1 @@
+"""Rollouts tried on the virtual fleet."""

@@ -1,0 +1,1 @@
+"""Studies: one question each, answered over seeds and settings, with intervals, resumably."""

@@ -1,0 +1,1 @@
+"""Installing releases, with the power cut at every step."""

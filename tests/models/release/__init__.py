@@ -1,0 +1,1 @@
+"""Making, signing, opening and shrinking releases."""

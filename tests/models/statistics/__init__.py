@@ -1,0 +1,1 @@
+"""Statistics of experiments, beside references and by simulation."""

@@ -1,0 +1,1 @@
+"""Rolling out: who, when, what is read, what is decided."""

@@ -1,0 +1,104 @@
+"""A killed study ends like an unbroken one, and workers change nothing."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from simulation.experiments.studies.study_kinds import kind_of
+from simulation.experiments.studies.study_plan import StudyPlan, resolve
+from simulation.experiments.studies.study_runner import run_study
+from simulation.experiments.studies.study_summary import summarise, write_tables
+from tests.simulation.experiments.studies import tiny_study
+from tests.simulation.experiments.studies.tiny_study import register, tiny_plan
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    register(monkeypatch)
+
+
+def tables_of(folder: Path, plan: StudyPlan, cache: Path, jobs: int = 1) -> tuple[bytes, bytes]:
+    cells = run_study(folder, "tiny", plan, cache, jobs)
+    variants = [row.variant for row in resolve(plan, kind_of(plan.kind).options)]
+    results, summary = write_tables(folder, summarise(plan, variants, cells), cells)
+    return results.read_bytes(), summary.read_bytes()
+
+
+class Killed(BaseException):
+    """What no code catches."""
+
+
+def kill_after(monkeypatch, count: int) -> list[int]:
+    """Let the kind die in the cell after `count` of them; return what counts them."""
+    made: list[int] = []
+    measure = tiny_study.measure
+
+    def measured(task):
+        if len(made) == count:
+            raise Killed
+        made.append(task.settings.seed)
+        return measure(task)
+
+    kind = tiny_study.KIND
+    fragile = type(kind)(kind.options, measured, kind.read, kind.check, kind.needs_ground)
+    monkeypatch.setattr(tiny_study, "KIND", fragile)
+    return made
+
+
+def test_a_killed_study_goes_on_and_ends_alike(tmp_path, monkeypatch):
+    plan = tiny_plan(tmp_path)
+    unbroken = tables_of(tmp_path / "unbroken", plan, tmp_path)
+    with monkeypatch.context() as during:
+        kill_after(during, 3)
+        with pytest.raises(Killed):
+            tables_of(tmp_path / "killed", plan, tmp_path)
+    assert len(list((tmp_path / "killed" / "cells").glob("*.npz"))) == 3
+    with monkeypatch.context() as after:
+        made = kill_after(after, 99)
+        assert tables_of(tmp_path / "killed", plan, tmp_path) == unbroken
+        assert len(made) == 1
+
+
+def test_other_settings_are_other_cells(tmp_path, monkeypatch):
+    made = kill_after(monkeypatch, 99)
+    folder = tmp_path / "study"
+    run_study(folder, "tiny", tiny_plan(tmp_path), tmp_path, 1)
+    assert len(made) == 4
+    run_study(folder, "tiny", tiny_plan(tmp_path, gain=0.75), tmp_path, 1)
+    assert len(made) == 6  # the plain arm is as it was
+    run_study(folder, "tiny", tiny_plan(tmp_path), tmp_path, 1)
+    assert len(made) == 6  # and so are the cells from before
+    run_study(folder, "tiny", tiny_plan(tmp_path), tmp_path, 1, fresh=True)
+    assert len(made) == 10
+
+
+def test_other_data_are_other_cells(tmp_path, monkeypatch):
+    made = kill_after(monkeypatch, 99)
+    plan, folder = tiny_plan(tmp_path), tmp_path / "study"
+    run_study(folder, "tiny", plan, tmp_path, 1)
+    with (tmp_path / "events.csv").open("a") as file:
+        file.write("u3,i1,99999\n")
+    run_study(folder, "tiny", plan, tmp_path, 1)
+    assert len(made) == 8
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(tmp_path):
+    plan = tiny_plan(tmp_path)
+    alone = tables_of(tmp_path / "alone", plan, tmp_path)
+    assert tables_of(tmp_path / "together", plan, tmp_path, jobs=2) == alone
+
+
+def test_numbers_bear_what_they_were_made_from(tmp_path):
+    tables_of(tmp_path / "study", tiny_plan(tmp_path), tmp_path)
+    found = pd.read_parquet(tmp_path / "study" / "results.parquet")
+    assert set(found["variant"]) == {"plain", "gained"} and set(found["seed"]) == {0, 1}
+    hashes = found[["settings_sha256", "data_sha256"]]
+    assert hashes.map(len).eq(64).all().all()
+    assert found["data_sha256"].nunique() == 1 and found["settings_sha256"].nunique() == 4
+    assert found["commit"].str.len().gt(0).all()
+    measured = found[found["slice"] != ""]
+    assert (measured["low"] <= measured["value"]).all()
+    assert (measured["value"] <= measured["high"]).all()
+    assert set(found.loc[found["slice"] == "", "metric"]) == {"bytes up"}
