@@ -15,6 +15,18 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+ENGINES = ("tests/simulation/engines/", "tests/integration/test_canary.py")
+"""Tests that start Ray or a SuperLink: never two of them at once, they take ports of this machine."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay in one process when there are several (`--dist loadgroup`)."""
+    for item in items:
+        file = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group("engines" if file.startswith(ENGINES) else file))
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> TinyWorld:
     """A tiny made-up world in a folder of its own."""
