@@ -8,9 +8,9 @@
     teacher   the text teacher
 
 All are trained on the pooled histories from the same start: what differs is the text. What text is
-worth on warm items is its row against `ids`; on cold items, against the guess of `none`. A cold item
-has been chosen by nobody; each event with one is a request of its own (see `ranking_tasks`), ranked
-among the cold items ("cold") and among all ("cold among all").
+worth on warm items is its row against `ids`; on cold items, against the guess of `none`. A cold
+item has been chosen by nobody; each event with one is a request of its own (see `ranking_tasks`),
+ranked among the cold items ("cold") and among all ("cold among all").
 """
 
 from collections.abc import Callable

@@ -63,8 +63,12 @@ def test_quality_without_a_loss_says_so():
 
 
 TEXTS = {
-    **{"none": 0.02, "ids": 0.03, "tf-idf": 0.05, "static": 0.05},
-    **{"ei-bert": 0.06, "teacher": 0.08},
+    "none": 0.02,
+    "ids": 0.03,
+    "tf-idf": 0.05,
+    "static": 0.05,
+    "ei-bert": 0.06,
+    "teacher": 0.08,
 }
 
 
