@@ -25,6 +25,7 @@ from simulation.experiments.studies.logits_study import (
 from simulation.experiments.studies.logits_study import check as check_logits
 from simulation.experiments.studies.quality_study import QualityOptions
 from simulation.experiments.studies.quality_study import check as check_quality
+from simulation.experiments.studies.text_study import id_vectors
 from simulation.settings import load_settings
 
 SCORES = arrays(np.float32, (5, 8), elements=st.floats(-4, 4, width=32))
@@ -159,3 +160,12 @@ def test_alpha_is_not_chosen_on_what_is_judged():
     options = LogitsOptions(rule="validation", alphas=(0.0,), largest_alpha=1.0)
     with pytest.raises(SettingsError, match=r"split.target is validation: .*leave it at test"):
         check_logits(load_settings("quickstart", ["split.target=validation"]), options)
+
+
+def test_vectors_of_ids_tell_items_apart_and_say_nothing_of_them():
+    vectors = id_vectors(300, 64, 5)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+    alike = (vectors @ vectors.T)[~np.eye(300, dtype=bool)]
+    assert np.abs(alike).max() < 0.7  # random directions of 64 numbers: 5.6 standard deviations
+    assert np.array_equal(vectors, id_vectors(300, 64, 5))
+    assert np.any(vectors != id_vectors(300, 64, 6))
