@@ -15,7 +15,11 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-ENGINES = ("tests/simulation/engines/", "tests/integration/test_canary.py")
+ENGINES = (
+    "tests/simulation/engines/",
+    "tests/integration/test_canary.py",
+    "tests/server/privacy/test_private_run.py",
+)
 """Tests that start Ray or a SuperLink: never two of them at once, they take ports of this machine."""
 
 
