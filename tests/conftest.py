@@ -20,7 +20,7 @@ ENGINES = (
     "tests/integration/test_canary.py",
     "tests/server/privacy/test_private_run.py",
 )
-"""Tests that start Ray or a SuperLink: never two of them at once, they take ports of this machine."""
+"""Tests that start Ray or a SuperLink, never two at once: they take ports of this machine."""
 
 
 @pytest.hookimpl(tryfirst=True)
