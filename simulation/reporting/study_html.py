@@ -155,6 +155,8 @@ def figure_text(name: str, value: float | None) -> str:
 
     >>> figure_text("bytes up", 2_500_000.0), figure_text("p50 ms", 0.42), figure_text("x", 3.0)
     ('2.50 MB', '0.42 ms', '3')
+    >>> figure_text("ask, %", 9.9682), figure_text("reports", 13265.6)
+    ('10.0', '13,266')
     """
     if value is None:
         return formats.MISSING
@@ -162,4 +164,8 @@ def figure_text(name: str, value: float | None) -> str:
         return formats.size(value)
     if name.endswith(" ms"):
         return formats.milliseconds(value)
+    if name.endswith("%"):
+        return f"{value:.1f}"
+    if abs(value) >= 1000:
+        return formats.count(round(value))
     return formats.figure(int(value) if value.is_integer() else value)
