@@ -5,17 +5,20 @@ from simulation.reporting.model import ReportData
 from simulation.studio.phone_ledger import Ledger
 from simulation.studio.phone_model import Figure, RoundMark, Sent
 from simulation.studio.phone_package import Served
-from simulation.world.costs import request_cost
+from simulation.world.costs import computing_cost, request_cost
 from simulation.world.devices import Tier, WorldSettings
 
 
 def serving_figures(
     served: Served, report: ReportData, world: WorldSettings, tier: Tier
 ) -> tuple[Figure, ...]:
-    """What one recommendation takes: timed here, timed by the run, modelled for the tier."""
+    """What one recommendation takes: timed here, timed by the run, modelled for the tier.
+
+    The model is the run's own median, slowed to the tier; without one, what the world assumes.
+    """
     cost = report.phone.cost if report.phone else None
     median, slow = (cost.latency_p50_ms, cost.latency_p95_ms) if cost else (None, None)
-    on_tier = request_cost(world, tier)
+    on_tier = request_cost(world, tier) if median is None else computing_cost(median / 1e3, tier)
     return (
         Figure(
             what="This request",
@@ -34,7 +37,7 @@ def serving_figures(
             what="A request on this tier",
             amount=f"{formats.duration(on_tier.seconds)}, {formats.energy(on_tier.joules)}",
             origin="modelled",
-            note=f"{tier.speed:g} × the measuring machine’s speed, {tier.active_w:g} W",
+            note=f"the median at {tier.speed:g} of that machine’s speed, and {tier.active_w:g} W",
         ),
         Figure(
             what="Installed",

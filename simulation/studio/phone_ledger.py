@@ -101,7 +101,6 @@ class Ledger:
         ]
         down, up = len(drawn) * self.bytes_down, _many(rounds, "reported") * self.bytes_up
         cost = self._training_cost(rounds, world, tier)
-        share = formats.percent(cost.battery_share(tier), 3)
         return (
             Figure(
                 what="Rounds of training",
@@ -119,8 +118,8 @@ class Ledger:
                 what="Energy of training",
                 amount=formats.energy(cost.joules),
                 origin="modelled",
-                note=f"{formats.duration(cost.seconds)} of radio and one core; {share} % of a full "
-                f"battery of the tier '{tier.name}'",
+                note=f"{formats.duration(cost.seconds)} of radio and one core; "
+                f"{100 * cost.battery_share(tier):.2g} % of a full battery",
             ),
         )
 
@@ -152,16 +151,16 @@ class Ledger:
         masked = (
             "masked with keys agreed in pairs: the cloud saw only sums"
             if hidden
-            else "not masked: a cloud that collects updates could read each"
+            else "a cloud that collects updates could read each"
         )
         if sums:
-            masked += f"; in this run it saw no sum of fewer than {formats.count(min(sums))} phones"
+            masked += f"; the smallest sum it saw in these rounds was of {_phones(min(sums))}"
         clipped = "each is cut to a length before it leaves"
         if norms:
-            clipped = f"no longer than {formats.figure(max(norms))}, cut on the phone"
+            clipped = f"its length is at most {formats.figure(max(norms))}, cut on the phone"
         return UpdateCard(
             clipped=clipped,
-            noised="no noise: this run promises no differential privacy",
+            noised="the run promises no differential privacy; one that does shows nobody",
             masked=masked,
             is_clipped=True,
             is_noised=False,
@@ -172,6 +171,10 @@ class Ledger:
         """One figure of some rounds, where it is known."""
         rows = (row for row in self.rows if row["round_number"] in numbers)
         return [row[name] for row in rows if row[name] is not None]
+
+
+def _phones(count: float) -> str:
+    return f"{formats.count(count)} phone{'' if count == 1 else 's'}"
 
 
 def _many(rounds: tuple[RoundMark, ...], outcome: RoundOutcome) -> int:

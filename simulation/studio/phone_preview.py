@@ -45,7 +45,7 @@ from simulation.studio.phone_package import InstalledPackage
 from simulation.world.devices import Tier
 
 COMPARISONS = ("quickstart", "compare")
-SHOWN_HISTORY = 12
+SHOWN_HISTORY = 8
 MOST_ROWS = 100
 """Phones on a page of the list."""
 

@@ -93,7 +93,7 @@ function layOut(section) {
   const pager = make("div", { class: "phone-pager" });
   const trouble = make("div", { class: "phone-trouble", role: "alert" });
   const view = make("div", { class: "phone-view" });
-  const status = make("p", { class: "phone-status", role: "status" });
+  const status = make("p", { class: "phone-status phone-hidden", role: "status" });
   const lead = make("p", { class: "lead" }, "One device of a finished run.");
   const filters = make("div", { class: "phone-filters" },
     make("p", {}, make("label", { for: "phone-tier" }, "Tier"), tier), jump);
@@ -178,8 +178,7 @@ function showPhone(parts, seen) {
   parts.status.textContent =
     `Phone ${seen.id}, tier ${seen.tier.name}: ${seen.num_shared} of ${top} recommendations in both lists.`;
   parts.view.replaceChildren(
-    make("div", { class: "phone-pair" }, serverCard(seen), phoneFrame(seen)),
-    ...verdict(seen),
+    make("div", { class: "phone-pair" }, serverCard(seen), phoneFrame(seen), verdict(seen)),
     make("div", { class: "phone-facts" }, spentCard(seen), leftCard(seen)));
 }
 
@@ -203,8 +202,8 @@ function phoneFrame(seen) {
       ? "made on the phone, by its own package"
       : "this tier lacks the memory to serve: what it would show"),
     listing(seen.phone),
-    make("details", { class: "phone-history" },
-      make("summary", {}, `You chose ${many(seen.num_events)}`),
+    make("details", { class: "phone-history", open: "" },
+      make("summary", {}, `You chose ${counted(seen.num_events, "title")}`),
       make("ol", { reversed: "", start: String(seen.num_events) }, ...history),
       ...(more > 0 ? [make("p", { class: "phone-note" }, `and ${many(more)} before`)] : [])));
 }
@@ -225,11 +224,11 @@ function verdict(seen) {
   const shared = make("p", { class: "phone-overlap" },
     make("b", {}, `${seen.num_shared} of ${top}`), " in both lists",
     meter(seen.num_shared, top));
-  if (seen.held_out === null) return [shared];
-  return [make("div", { class: "phone-verdict" }, shared,
+  if (seen.held_out === null) return make("div", { class: "phone-verdict" }, shared);
+  return make("div", { class: "phone-verdict" }, shared,
     make("p", {}, "Really chosen next, and hidden from both: ", make("b", {}, seen.held_out), ". It stands at ",
       make("span", { class: "phone-at-server" }, `${place(seen.server.place)} on the server`), " and ",
-      make("span", { class: "phone-at-phone" }, `${place(seen.phone.place)} on the phone`), "."))];
+      make("span", { class: "phone-at-phone" }, `${place(seen.phone.place)} on the phone`), "."));
 }
 
 function meter(part, whole) {
@@ -269,9 +268,9 @@ function leftCard(seen) {
 
 function roundStrip(seen) {
   const told = seen.rounds.length
-    ? seen.rounds.map((mark) => `${mark.round_number} ${mark.outcome}`).join(", ")
-    : "none";
-  const strip = draw("svg", { class: "phone-rounds", viewBox: `0 0 ${seen.num_rounds || 1} 1`, preserveAspectRatio: "none", role: "img", "aria-label": `rounds: ${told}` });
+    ? seen.rounds.map((mark) => `round ${mark.round_number} ${mark.outcome}`).join(", ")
+    : "none drew it";
+  const strip = draw("svg", { class: "phone-rounds", viewBox: `0 0 ${seen.num_rounds || 1} 1`, preserveAspectRatio: "none", role: "img", "aria-label": told });
   strip.append(draw("rect", { x: 0, y: 0, width: seen.num_rounds || 1, height: 1, class: "phone-rest" }));
   for (const mark of seen.rounds) {
     strip.append(draw("rect", { x: mark.round_number - 1, y: 0, width: 1, height: 1, class: `phone-${mark.outcome}` }));
