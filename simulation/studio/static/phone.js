@@ -94,7 +94,7 @@ function layOut(section) {
   const trouble = make("div", { class: "phone-trouble", role: "alert" });
   const view = make("div", { class: "phone-view" });
   const status = make("p", { class: "phone-status phone-hidden", role: "status" });
-  const lead = make("p", { class: "lead" }, "One device of a finished run.");
+  const lead = make("p", { class: "phone-lead" }, "One device of a finished run.");
   const filters = make("div", { class: "phone-filters" },
     make("p", {}, make("label", { for: "phone-tier" }, "Tier"), tier), jump);
   section.replaceChildren(
