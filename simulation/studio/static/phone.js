@@ -62,6 +62,14 @@ export function mountPhone(section) {
     }
   }
 
+  /** Look into a phone by its number, and turn the list to where it stands. */
+  async function jump(id) {
+    await look(id);
+    if (state.id !== id || state.page?.phones.some((row) => row.id === id)) return;
+    Object.assign(state, { tier: "", offset: id - (id % PAGE_SIZE) });
+    list();
+  }
+
   function turn(by) {
     state.offset = Math.max(0, state.offset + by * PAGE_SIZE);
     list();
@@ -73,7 +81,7 @@ export function mountPhone(section) {
   });
   parts.jump.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (parts.number.value !== "") look(Math.trunc(Number(parts.number.value)));
+    if (parts.number.value !== "") jump(Math.trunc(Number(parts.number.value)));
   });
   parts.list.addEventListener("keydown", walk);
   list();
@@ -267,15 +275,23 @@ function leftCard(seen) {
 }
 
 function roundStrip(seen) {
-  const told = seen.rounds.length
-    ? seen.rounds.map((mark) => `round ${mark.round_number} ${mark.outcome}`).join(", ")
-    : "none drew it";
+  const told = outcomes(seen.rounds);
   const strip = draw("svg", { class: "phone-rounds", viewBox: `0 0 ${seen.num_rounds || 1} 1`, preserveAspectRatio: "none", role: "img", "aria-label": told });
   strip.append(draw("rect", { x: 0, y: 0, width: seen.num_rounds || 1, height: 1, class: "phone-rest" }));
   for (const mark of seen.rounds) {
     strip.append(draw("rect", { x: mark.round_number - 1, y: 0, width: 1, height: 1, class: `phone-${mark.outcome}` }));
   }
   return make("div", {}, strip, make("p", { class: "phone-note", "aria-hidden": "true" }, capital(told)));
+}
+
+/** "reported in 3, 8; dropped in 9" */
+function outcomes(rounds) {
+  const found = new Map();
+  for (const mark of rounds) {
+    found.set(mark.outcome, [...(found.get(mark.outcome) ?? []), mark.round_number]);
+  }
+  const told = [...found].map(([outcome, numbers]) => `${outcome} in ${numbers.join(", ")}`);
+  return told.length ? told.join("; ") : "none drew it";
 }
 
 // --- words and nodes ---------------------------------------------------------------------------------

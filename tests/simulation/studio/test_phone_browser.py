@@ -125,13 +125,14 @@ def test_the_keyboard_is_enough(visit: Any, preview: PhonePreview) -> None:
         page.keyboard.type("21")
         page.keyboard.press("Enter")
         page.get_by_text("Phone 21, tier").wait_for()
+        page.locator("[aria-current]").get_by_text("Phone 21").wait_for()  # the list turned to it
         page.keyboard.press("Tab")  # the button beside it
         page.keyboard.press("Tab")  # the first of the list
         page.keyboard.press("ArrowDown")
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Enter")
-        page.get_by_text("Phone 1, tier").wait_for()
+        page.get_by_text("Phone 13, tier").wait_for()  # the second of the second page
         assert seen.complaints == []
 
 
