@@ -6,14 +6,16 @@
 A mistake is {"error": "..."} with status 404. What the router is mounted on guards host and origin.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
 from models.errors import DataError
-from simulation.studio.phone_model import PhonePage, PhoneView
-from simulation.studio.phone_preview import MOST_ROWS, PhonePreview
+from simulation.studio.phone_model import MOST_ROWS, PhonePage, PhoneView
+
+if TYPE_CHECKING:  # it loads torch with the settings; a page without a run does without
+    from simulation.studio.phone_preview import PhonePreview
 
 HOW_TO_GET_ONE = (
     "The studio was started without a run. `pocketfleet quickstart` makes one; then start the "
@@ -27,7 +29,7 @@ Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
 DeviceId = Annotated[int, Path(ge=0, le=MOST_DIGITS)]
 
 
-def phone_router(preview: PhonePreview | None) -> APIRouter:
+def phone_router(preview: "PhonePreview | None") -> APIRouter:
     """Return the routes of the phones of a run.
 
     Args:

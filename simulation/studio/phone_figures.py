@@ -69,8 +69,9 @@ def sent_figures(
         opted_in: whether its history trained the start of the federated model.
         is_judged: whether it has a held-out item.
     """
-    reported = sum(mark.outcome == "reported" for mark in rounds)
-    each = ledger.bytes_up
+    taken = sum(mark.outcome == "reported" for mark in rounds)
+    sent, each = ledger.updates_sent(rounds), ledger.bytes_up
+    late = f"; {sent - taken} came too late and were not used" if sent > taken else ""
     return (
         Sent(
             what="Events",
@@ -100,11 +101,11 @@ def sent_figures(
         ),
         Sent(
             what="Updates",
-            amount=formats.size(reported * each),
-            left=reported > 0,
-            note=f"{reported} × {formats.size(each)}, added up with those of the round"
-            if reported
-            else "none was taken",
+            amount=formats.size(sent * each),
+            left=sent > 0,
+            note=f"{sent} × {formats.size(each)}; {taken} added up with others of the round{late}"
+            if sent
+            else "none was sent",
         ),
         Sent(
             what="Ranking metrics",

@@ -91,6 +91,14 @@ class Ledger:
             if number <= self.num_rounds
         )
 
+    @staticmethod
+    def updates_sent(rounds: tuple[RoundMark, ...]) -> int:
+        """How many updates left the phone: those that were taken, and those that came too late.
+
+        The cloud's history counts the bytes of those that were taken.
+        """
+        return _many(rounds, "reported") + _many(rounds, "late")
+
     def spent(
         self, rounds: tuple[RoundMark, ...], world: WorldSettings, tier: Tier
     ) -> tuple[Figure, ...]:
@@ -99,7 +107,7 @@ class Ledger:
         told = [
             f"{_many(rounds, word)} {word}" for word in OUTCOMES.values() if _many(rounds, word)
         ]
-        down, up = len(drawn) * self.bytes_down, _many(rounds, "reported") * self.bytes_up
+        down, up = len(drawn) * self.bytes_down, self.updates_sent(rounds) * self.bytes_up
         cost = self._training_cost(rounds, world, tier)
         return (
             Figure(
@@ -135,7 +143,7 @@ class Ledger:
             steps=self.job.federation.training.local_epochs,
         )
         fetched = download_cost(world, tier, self.bytes_down)
-        num_whole = _many(rounds, "reported") + _many(rounds, "late")
+        num_whole = self.updates_sent(rounds)
         num_broken = _many(rounds, "dropped")
         return Cost(
             num_whole * whole.seconds + num_broken * fetched.seconds,

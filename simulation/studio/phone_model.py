@@ -23,6 +23,10 @@ RoundOutcome = Literal["reported", "late", "dropped", "absent"]
 """What became of a phone in a round that drew it (`server.cohorts.Outcome`)."""
 
 
+MOST_ROWS = 100
+"""Phones on a page of the list."""
+
+
 class TierCount(Node):
     """A tier to choose from."""
 

@@ -32,6 +32,7 @@ from simulation.settings import Settings
 from simulation.studio.phone_figures import sent_figures, serving_figures
 from simulation.studio.phone_ledger import Ledger
 from simulation.studio.phone_model import (
+    MOST_ROWS,
     HistoryEvent,
     ListedItem,
     Listing,
@@ -46,8 +47,6 @@ from simulation.world.devices import Tier
 
 COMPARISONS = ("quickstart", "compare")
 SHOWN_HISTORY = 8
-MOST_ROWS = 100
-"""Phones on a page of the list."""
 
 
 @dataclass(frozen=True, slots=True)

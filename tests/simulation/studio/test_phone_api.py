@@ -1,5 +1,8 @@
 """The routes of the phones: what they answer, and how they refuse."""
 
+import subprocess
+import sys
+
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -40,6 +43,12 @@ def test_what_is_not_there_is_refused(preview: PhonePreview, path: str, status: 
     answer = client_of(preview).get(path)
     assert answer.status_code == status
     assert status == 422 or set(answer.json()) == {"error"}
+
+
+def test_a_page_without_a_run_loads_no_torch() -> None:
+    told = "import sys, simulation.studio.phone_api; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_nothing_can_be_changed(preview: PhonePreview) -> None:

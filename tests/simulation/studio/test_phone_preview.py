@@ -10,6 +10,7 @@ from models.errors import DataError
 from server.cohorts import CohortPlan
 from simulation.experiments.arms import FEDERATED, TEACHER
 from simulation.experiments.federation import read_arm
+from simulation.reporting import formats
 from simulation.reporting.html import load_report
 from simulation.run_folder import RunFolder
 from simulation.studio.phone_model import PhoneView
@@ -90,7 +91,9 @@ def test_events_leave_only_the_phones_of_those_who_opted_in(
     for view in views:
         told = {one.what: one for one in view.sent}
         assert not (told["Private texts"].left or told["Personal vector"].left)
-        assert told["Updates"].left == any(mark.outcome == "reported" for mark in view.rounds)
+        sent = sum(mark.outcome in ("reported", "late") for mark in view.rounds)
+        assert told["Updates"].left == (sent > 0)
+        assert told["Updates"].amount == formats.size(sent * preview.ledger.bytes_up)
         assert view.sent[0].amount.endswith(f"of {view.num_events}")
         assert (view.update.is_noised, view.update.is_masked) == (False, False)
 
