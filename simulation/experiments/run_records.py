@@ -1,7 +1,7 @@
 """What lies in run folders: a line for each run, the difference of two, a table of many.
 
     runs/                 a folder of runs, or of folders of runs
-      quickstart/run.json         compare: report/report.json      arm/protocol/metric, cold ones too
+      quickstart/run.json         compare: report/report.json      arm/protocol/metric, cold too
       study-text/run.json         study:   summary.parquet         variant/slice/protocol/metric
       simulate/run.json           simulate: arms/NAME/history.jsonl, its last evaluated round
       tradeoff/run.json           tradeoff: tradeoff/NAME.json     arm/full/metric
