@@ -25,6 +25,8 @@ from simulation.experiments.studies.logits_study import (
 from simulation.experiments.studies.logits_study import check as check_logits
 from simulation.experiments.studies.quality_study import QualityOptions
 from simulation.experiments.studies.quality_study import check as check_quality
+from simulation.experiments.studies.quality_study import fit as fit_quality
+from simulation.experiments.studies.study_plan import load_study, resolve
 from simulation.experiments.studies.text_study import id_vectors
 from simulation.settings import load_settings
 
@@ -154,6 +156,15 @@ def test_dropouts_are_multiplied_and_stay_a_chance():
 def test_quality_refuses_what_has_no_steps(overrides, step, told):
     with pytest.raises(SettingsError, match=told):
         check_quality(load_settings("quickstart", overrides), QualityOptions(step=step))
+
+
+@pytest.mark.parametrize(("num_devices", "drawn"), [(162_000, 900), (943, 900), (60, 57)])
+def test_the_private_step_draws_no_more_phones_than_there_are(num_devices, drawn):
+    private = resolve(load_study("quality"), QualityOptions)[-1]
+    fitted = fit_quality(private.settings, private.options, num_devices)
+    assert fitted.federation.cohort_size == drawn
+    fitted.federation.check_population(num_devices)
+    assert (fitted == private.settings) == (drawn == 900)
 
 
 def test_alpha_is_not_chosen_on_what_is_judged():
