@@ -14,7 +14,7 @@ from simulation.experiments.studies.cooperation_study import (
     request_seconds,
     softmax_of_unseen,
 )
-from simulation.experiments.studies.federation_study import with_dropouts
+from simulation.experiments.studies.federation_study import with_dropouts, with_local_steps
 from simulation.experiments.studies.logits_study import (
     Logits,
     LogitsOptions,
@@ -142,6 +142,14 @@ def test_dropouts_are_multiplied_and_stay_a_chance():
     assert with_dropouts(settings, 1.0) == settings
     with pytest.raises(SettingsError, match=r"dropout_factor is 6.0: tier low .*ask for less"):
         with_dropouts(settings, 6.0)
+
+
+def test_more_local_steps_are_as_much_shorter():
+    settings = load_settings("quickstart")
+    training = with_local_steps(settings, 5).federation.training
+    assert (training.local_epochs, training.rate) == (5, pytest.approx(0.2))
+    assert training.personal_rate == pytest.approx(settings.federation.training.personal_rate / 5)
+    assert with_local_steps(settings, 1) == settings
 
 
 @pytest.mark.parametrize(
