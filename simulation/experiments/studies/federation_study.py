@@ -2,8 +2,8 @@
 
 Every cell is a federated training from the same static start (the opted-in few), judged by full
 ranking of each user's held-out item. `study.dropout_factor` multiplies the dropouts of all tiers;
-`study.local_steps` trains so many epochs on a phone, at rates divided by as many: a step of the whole
-rate repeated diverges (docs/sharp-edges.md).
+`study.local_steps` trains so many epochs on a phone, at rates divided by as many: whole steps,
+repeated, diverge (docs/sharp-edges.md).
 
 Heterogeneity is that of real users and of phones: histories are never dealt out anew, since a
 recommender learns from just what makes them differ. What can be changed is who reports: a short
