@@ -58,8 +58,8 @@ def outcome(
             what += " That is right: everybody outside the holdout may have it."
         else:
             what += f" Nothing was wrong, and it got as far as '{last.stage}'."
-        if last.status == "running":
-            what += f" The last word of the rule: {last.reason}."
+        if last.status in ("running", "paused"):
+            what += f" The last word: {last.reason}."
     else:
         at = formats.percent(found.hit / num_devices, 2)
         what = (

@@ -92,6 +92,7 @@ class Operator(_Part):
 
     days_to_roll_back: int = Field(ge=0, le=60, description="after a halt")
     days_after: int = Field(ge=0, le=60, description="days that are looked at after a rollback")
+    quiet_days: int = Field(ge=1, le=365, description="days without a change before a pause")
     most_days: int = Field(ge=1, le=365, description="days after which the simulation stops")
 
 

@@ -4,7 +4,8 @@
     the next  evidence -> decision                 server.rollout.machine.decide
     morning   an operator rolls back after a halt  server.rollout.machine.order
 
-It ends with the rollout, some days after a rollback, or after `operator.most_days`.
+It ends with the rollout, some days after a rollback, when an operator pauses what gets nowhere
+(`standstill`), or after `operator.most_days`.
 """
 
 import math
@@ -17,6 +18,7 @@ from server.rollout.machine import decide, follow, order
 from server.rollout.membership import CONTROL, TREATED, Membership, window
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.scenarios import Scenario
+from simulation.experiments.rollout.standstill import Standstill
 from simulation.experiments.rollout.virtual_app import COLUMNS, Tally, VirtualApp
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
 from simulation.reporting.rollout_model import DayRow
@@ -53,6 +55,7 @@ def roll_out(
     state = _made(plan, draft(FIRST_SEQUENCE), record, ("start", 0, f"try: {scenario.title}"))
     evidence = RolloutEvidence.nothing(plan, COLUMNS, len(tiers))
     halted_on, back_on = -1, -1
+    standstill = Standstill(plan, operator.quiet_days)
     for day in range(most_days or operator.most_days):
         lived = state
         change, tally = app.day(day, state)
@@ -64,6 +67,11 @@ def roll_out(
             state = follow(plan, state, decision)
             if state.status == "halted":
                 halted_on = day + 1
+            why = standstill.why(state, decision, evidence)
+            if why:
+                decision = order(plan, state, "pause", day + 1, why)
+                record(decision)
+                state = follow(plan, state, decision)
         elif state.status == "halted" and day + 1 - halted_on >= operator.days_to_roll_back:
             why = f"the operator rolls back what was halted on day {halted_on}"
             state = _made(plan, state, record, ("roll back", day + 1, why))
@@ -87,7 +95,7 @@ def _made(
 
 
 def _is_over(state: RolloutState, day: int, back_on: int, days_after: int) -> bool:
-    if state.status in ("ended", "killed"):
+    if state.status in ("ended", "killed", "paused"):
         return True
     return back_on >= 0 and day + 1 - back_on >= days_after
 
