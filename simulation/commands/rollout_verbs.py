@@ -1,7 +1,7 @@
 """The verb that tries a rollout on the virtual fleet: rollout."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from models.errors import SettingsError
 from simulation.commands import options
 from simulation.commands.console import Voice, command_line
 from simulation.run_folder import RunFolder, git_commit, running
+
+if TYPE_CHECKING:  # NumPy and more: `--help` does without
+    from simulation.experiments.rollout.real_users import RealUsers
 
 ScenarioName = Annotated[
     str | None,
@@ -22,6 +25,25 @@ PlanName = Annotated[
 Devices = Annotated[int, typer.Option("--devices", min=1000, help="Devices of the virtual fleet.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the fleet and of all draws.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Threads.")]
+RealRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        help="A finished run: its real users stand behind the devices, and click on what they "
+        "chose next. --release is tried in place of --against.",
+    ),
+]
+Release = Annotated[
+    str,
+    typer.Option(
+        "--release",
+        help="With --run, the new release: federated, federated-no-private, static, random-text, "
+        "or the folder of a run or of a package.",
+    ),
+]
+Against = Annotated[
+    str, typer.Option("--against", help="With --run, the release before it, likewise.")
+]
 Listed = Annotated[bool, typer.Option("--list", help="Name the scenarios and plans, and stop.")]
 
 LOGS = "rollout"
@@ -35,6 +57,9 @@ def rollout(
     seed: Seed = 0,
     out: options.Out = Path("runs/rollout"),
     workers: Workers = 2,
+    run: RealRun = None,
+    release: Release = "federated",
+    against: Against = "static",
     overrides: options.Overrides = None,
     listed: Listed = False,
     machine: options.Machine = False,
@@ -51,6 +76,8 @@ def rollout(
 
       pocketfleet rollout --scenario healthy --devices 20000 --set ship.metric.margin=0.1
 
+      pocketfleet rollout --run runs/quickstart --release federated --against static
+
       pocketfleet rollout --list
     """
     from simulation.experiments.rollout.rollout_plan import own_plans
@@ -63,35 +90,49 @@ def rollout(
         voice.show_lines(f"{lines}plans: {', '.join(own_plans())}\n")
         voice.result({"scenarios": found, "plans": own_plans()})
         return
-    if scenario is None:
-        raise SettingsError(f"--scenario is missing: name one of {', '.join(own_scenarios())}")
-    _try(voice, scenario, devices, plan, seed, out, workers, overrides or [])
+    if scenario is None and run is None:
+        raise SettingsError(
+            f"--scenario is missing: name one of {', '.join(own_scenarios())}; or try a real "
+            "release with --run"
+        )
+    people = _people(run, against, release) if run else None
+    _try(voice, scenario, devices, plan, seed, out, workers, overrides or [], people)
+
+
+def _people(run: Path, against: str, release: str) -> "RealUsers":
+    from simulation.experiments.rollout.real_releases import real_users
+
+    return real_users(RunFolder(run.resolve()), against, release)
 
 
 def _try(
     voice: Voice,
-    name: str,
+    name: str | None,
     devices: int,
     plan_name: str,
     seed: int,
     out: Path,
     workers: int,
     overrides: list[str],
+    people: "RealUsers | None",
 ) -> None:
     from simulation.experiments.rollout.app_settings import load_app
     from simulation.experiments.rollout.rollout_plan import load_rollout
     from simulation.experiments.rollout.rollout_report import report_of
     from simulation.experiments.rollout.rollout_run import refuse_another, setup_of, try_rollout
-    from simulation.experiments.rollout.scenarios import load_scenario
+    from simulation.experiments.rollout.scenarios import load_scenario, with_releases
     from simulation.reporting.rollout_html import write_rollout_page
     from simulation.reporting.rollout_terminal import render_before, render_rollout
     from simulation.settings import load_settings
 
-    scenario = load_scenario(name)
+    scenario = load_scenario(name or "healthy")
     plan, others = load_rollout(plan_name, overrides)
     app, others = load_app(others)
     settings = load_settings("quickstart", [*others, f"seed={seed}"])
-    refuse_another(out / LOGS, setup_of(plan, scenario, app, settings.world, devices, seed))
+    if people:
+        scenario = with_releases(scenario, people.names, *people.clicks_per_list(app.click_model))
+    setup = setup_of(plan, scenario, app, settings.world, devices, seed, people)
+    refuse_another(out / LOGS, setup)
     with running(out, "rollout", settings, command_line()) as run, voice.progress() as progress:
         before, rows, decisions = try_rollout(
             _folder(run),
@@ -101,6 +142,7 @@ def _try(
             settings.world,
             devices,
             seed,
+            people=people,
             workers=workers,
             progress=progress,
             told=lambda known: voice.show(render_before(known)),

@@ -158,6 +158,24 @@ def load_scenario(name: str) -> Scenario:
         raise SettingsError(f"scenario {path.name}: {where}: {told}") from error
 
 
+def with_releases(
+    scenario: Scenario, names: tuple[str, str], clicks_old: float, clicks_new: float
+) -> Scenario:
+    """A scenario on real users: two real releases, and whatever else is wrong with the new one.
+
+    Args:
+        scenario: that is tried with them.
+        names: of the release before, and of the new one.
+        clicks_old: a list, that the ranks of the release before come to.
+        clicks_new: those of the new one; fewer are a harm that a good rule sees.
+    """
+    title = f"{names[1]} in place of {names[0]}, on real users"
+    if scenario.effects:
+        title += f"; {scenario.title}"
+    harm = scenario.harm or ("clicks" if clicks_new < clicks_old else "")
+    return scenario.model_copy(update={"title": title[:120], "harm": harm})
+
+
 def own_scenarios() -> list[str]:
     """Names of the scenarios that come with the product."""
     return sorted(path.stem for path in _folder().glob("*.toml"))

@@ -198,7 +198,7 @@ class VirtualApp:
     ) -> RolloutEvidence:
         """Add a day of exposed devices to their columns, and say what changed in the sums."""
         num_tiers = len(self.fleet.tier_names)
-        use = use_of(self.fleet, ids, day, sessions, strength)
+        use = use_of(self.fleet, ids, day, sessions, self.holds[ids], strength)
         arm = self._arm[ids].astype(np.int64)
         cells = np.where(arm >= 0, arm * num_tiers + self.fleet.tier[ids], -1)
         known = self._exposed[ids]
