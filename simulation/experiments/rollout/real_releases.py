@@ -69,7 +69,17 @@ def real_users(run: RunFolder, old: str, new: str) -> RealUsers:
         found, rivals = _ranked(scorer, users, histories, held_out, manifest.num_items)
         ranks.append(found)
         candidates = rivals + 1
-    return RealUsers((old, new), np.diff(offsets)[users], np.stack(ranks), candidates)
+    names = (shown_name(old), shown_name(new))
+    return RealUsers(names, np.diff(offsets)[users], np.stack(ranks), candidates)
+
+
+def shown_name(release: str) -> str:
+    """What a release is called: its name, or the last two parts of its path.
+
+    >>> shown_name("static"), shown_name("/somewhere/runs/quickstart/package")
+    ('static', 'quickstart/package')
+    """
+    return release if release in NAMED else "/".join(Path(release).parts[-2:])
 
 
 def _ranked(

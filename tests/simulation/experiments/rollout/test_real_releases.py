@@ -29,7 +29,8 @@ def run(tiny: TinyWorld) -> RunFolder:
 
 def test_ranks_are_those_of_the_phones_evaluation(run, tiny):
     found = real_users(run, "static", "federated")
-    assert found.names == ("static", "federated") and found.num_users == 39  # user 0 has nothing
+    assert found.names == ("static", "federated")
+    assert found.num_users == 39  # user 0 has a single event
     shard = tiny.shard()
     np.save(shard.personal.path, np.load(run.arm("federated") / "taste.npy"))
     task = EvalTask(
