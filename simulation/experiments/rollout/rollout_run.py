@@ -30,7 +30,8 @@ from simulation.experiments.rollout.real_users import RealUsers
 from simulation.experiments.rollout.rollout_outlook import outlook
 from simulation.experiments.rollout.scenarios import Scenario
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
-from simulation.experiments.rollout.virtual_rollout import FIRST_SEQUENCE, roll_out
+from simulation.experiments.rollout.live_rollout import FIRST_SEQUENCE
+from simulation.experiments.rollout.virtual_rollout import roll_out
 from simulation.reporting.rollout_model import Before, DayRow
 from simulation.world.devices import WorldSettings
 

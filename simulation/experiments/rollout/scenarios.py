@@ -40,6 +40,9 @@ What = Literal[
 ]
 FACTORS: tuple[What, ...] = ("clicks", "latency", "bytes", "joules", "check in", "report")
 CHANCES: tuple[What, ...] = ("random lists", "crash", "out_of_memory", "opt_out")
+MOST_EFFECTS = 50
+"""Of one scenario, with the faults that an operator adds to it."""
+
 OLD, NEW = 0, 1
 """First axis of strengths: what the release before does, and the new one."""
 
@@ -88,7 +91,7 @@ class Scenario(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="of the scenario")
     title: str = Field(min_length=1, max_length=120, description="what is wrong, in a few words")
     harm: str = Field(max_length=40, description='what a good rule sees; "": it should not halt')
-    effects: tuple[Effect, ...] = Field(max_length=50)
+    effects: tuple[Effect, ...] = Field(max_length=MOST_EFFECTS)
 
     def strengths(
         self, day: int, tiers: Sequence[str], regions: Sequence[str]

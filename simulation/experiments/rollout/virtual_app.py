@@ -65,6 +65,27 @@ class Tally:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where devices stand at the end of a day, each (n,) bool.
+
+    Attributes:
+        holds: has the release.
+        used: has ever used it.
+        is_control: in the control arm of the stage.
+        is_admitted: may have the release at the stage.
+        exposed: has used what its arm gives it, in this window of evidence.
+        failed: had an event of some guardrail since.
+    """
+
+    holds: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+    is_control: NDArray[np.bool_]
+    is_admitted: NDArray[np.bool_]
+    exposed: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+
+
 class VirtualApp:
     """A fleet on which a rollout is tried, and what its devices have done so far."""
 
@@ -116,6 +137,17 @@ class VirtualApp:
         for change, tally in parts:
             total = total[0] + change, total[1] + tally
         return self._with_admitted(total[0]), total[1]
+
+    def standing(self, devices: slice = slice(None)) -> Standing:
+        """Where some devices stand, or all of them."""
+        return Standing(
+            holds=self.holds[devices].copy(),
+            used=self.used[devices].copy(),
+            is_control=self._arm[devices] == CONTROL,
+            is_admitted=self._admitted[devices].copy(),
+            exposed=self._exposed[devices].copy(),
+            failed=self._failed[devices] > 0,
+        )
 
     def _enter(self, stage: int, day: int) -> None:
         """A stage begins: arms grow, and in another window all evidence begins anew."""
