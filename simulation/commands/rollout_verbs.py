@@ -44,6 +44,14 @@ Release = Annotated[
 Against = Annotated[
     str, typer.Option("--against", help="With --run, the release before it, likewise.")
 ]
+Sizes = Annotated[
+    Path | None,
+    typer.Option(
+        "--sizes",
+        help="The folder of `pocketfleet elastic`: each tier gets the largest bundle that its "
+        "memory holds, measured here.",
+    ),
+]
 Listed = Annotated[bool, typer.Option("--list", help="Name the scenarios and plans, and stop.")]
 
 LOGS = "rollout"
@@ -60,6 +68,7 @@ def rollout(
     run: RealRun = None,
     release: Release = "federated",
     against: Against = "static",
+    sizes: Sizes = None,
     overrides: options.Overrides = None,
     listed: Listed = False,
     machine: options.Machine = False,
@@ -96,7 +105,24 @@ def rollout(
             "release with --run"
         )
     people = _people(run, against, release) if run else None
-    _try(voice, scenario, devices, plan, seed, out, workers, overrides or [], people)
+    asked = overrides or []
+    if sizes:
+        asked = [*_bundles(sizes, plan, asked), *asked]  # what is asked for stands above them
+    _try(voice, scenario, devices, plan, seed, out, workers, asked, people)
+
+
+def _bundles(sizes: Path, plan_name: str, overrides: list[str]) -> list[str]:
+    from simulation.experiments.rollout.app_settings import load_app
+    from simulation.experiments.rollout.rollout_plan import load_rollout
+    from simulation.experiments.rollout.tier_bundles import bundle_overrides, measured_sizes
+    from simulation.settings import load_settings
+
+    plan, others = load_rollout(plan_name, overrides)
+    ours = [each for each in others if not each.startswith("delivery.bundles.")]
+    app, others = load_app(ours)
+    world = load_settings("quickstart", others).world
+    tiers = plan.rule.tiers or tuple(tier.name for tier in world.tiers)
+    return bundle_overrides(measured_sizes(sizes), app, world, tiers)
 
 
 def _people(run: Path, against: str, release: str) -> "RealUsers":

@@ -24,6 +24,7 @@ class DayRow(Node):
     exposed_control: NonNegativeInt
     exposed_treated: NonNegativeInt
     downloads: NonNegativeInt = Field(description="of the release on that day")
+    fetched_bytes: NonNegativeInt = Field(description="of these downloads, by the phone's tier")
     holding: NonNegativeInt = Field(description="devices that have the release at its end")
     hit: NonNegativeInt = Field(description="devices that have used it by then")
     returned: NonNegativeInt = Field(description="devices that went back on that day")

@@ -64,12 +64,11 @@ def outcome(
     harm: str,
     days: Sequence[DayRow],
     found: Caught | None,
-    release_bytes: int,
 ) -> str:
     """One paragraph: when it was caught, how many devices were hit, what it cost."""
     last = days[-1]
     share = formats.percent(last.hit / num_devices, 2)
-    cost = formats.size(sum(day.downloads for day in days) * release_bytes)
+    cost = formats.size(sum(day.fetched_bytes for day in days))
     if found is None:
         what = f"Nothing stopped it in {len(days)} days; the rollout is {last.status}."
         if harm:

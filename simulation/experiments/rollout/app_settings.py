@@ -61,13 +61,25 @@ class Requests(_Part):
     opt_out: float = Field(ge=0, lt=0.2, description="chance to switch recommendations off")
 
 
+class TierBundle(_Part):
+    """What the phones of one tier get of a release, and what it does there."""
+
+    size: str = Field(min_length=1, max_length=40, description="name of the bundle")
+    release_bytes: int = Field(ge=1, description="that a phone fetches, with all but the bundle")
+    memory_mb: float = Field(gt=0, description="that serving wants, megabytes (1e6 bytes)")
+    latency: float = Field(gt=0, le=100, description="factor of the time of a request")
+    clicks: float = Field(ge=0, le=10, description="factor of the chance of a click")
+
+
 class Delivery(_Part):
     """How a release reaches phones, and what they say about themselves."""
 
     check_in_hours: tuple[float, ...] = Field(
         min_length=1, max_length=24, description="hours, UTC, at which phones look for a manifest"
     )
-    release_bytes: int = Field(ge=1, description="of the release")
+    release_bytes: int = Field(ge=1, description="of the release, on tiers without a bundle")
+    encoder_bytes: int = Field(ge=1, description="of them, the encoder bundle")
+    bundles: dict[str, TierBundle] = Field(description="by tier; none: one release for all")
     deadline_s: float = Field(gt=0, description="a download that takes longer is given up")
     internal_share: float = Field(ge=0, le=0.5, description="devices of the team")
     systems: dict[str, float] = Field(min_length=1, description="operating systems, with shares")
@@ -81,6 +93,11 @@ class Delivery(_Part):
                 raise ValueError(f"shares of {name} add up to {total:g}, they must add up to 1")
         if not all(0 <= hour < 24 for hour in self.check_in_hours):
             raise ValueError("check_in_hours must lie in [0, 24)")
+        if self.encoder_bytes > self.release_bytes:
+            raise ValueError(
+                f"encoder_bytes is {self.encoder_bytes:,}, more than release_bytes, "
+                f"{self.release_bytes:,}: the bundle is a part of the release"
+            )
         wrong = [each for each in self.app_versions if not re.match(VERSION, each)]
         if wrong:
             raise ValueError(f"'{wrong[0]}' is no version: write it as 2.14.0")

@@ -136,6 +136,7 @@ class LiveRollout:
             exposed_control=int(exposed[CONTROL]),
             exposed_treated=int(exposed[TREATED]),
             downloads=lived.tally.downloads,
+            fetched_bytes=lived.tally.fetched_bytes,
             holding=int(self.app.holds.sum()),
             hit=int(self.app.used.sum()),
             returned=lived.tally.returned,

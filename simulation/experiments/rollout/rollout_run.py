@@ -26,11 +26,12 @@ from server.rollout.log import DecisionLog
 from server.rollout.membership import Membership
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import AppSettings
+from simulation.experiments.rollout.live_rollout import FIRST_SEQUENCE
 from simulation.experiments.rollout.real_users import RealUsers
 from simulation.experiments.rollout.rollout_outlook import outlook
 from simulation.experiments.rollout.scenarios import Scenario
+from simulation.experiments.rollout.tier_bundles import check_bundles
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
-from simulation.experiments.rollout.live_rollout import FIRST_SEQUENCE
 from simulation.experiments.rollout.virtual_rollout import roll_out
 from simulation.reporting.rollout_model import Before, DayRow
 from simulation.world.devices import WorldSettings
@@ -144,6 +145,7 @@ def try_rollout(
     """
     setup = setup_of(plan, scenario, app, world, num_devices, seed, people)
     refuse_another(folder, setup)
+    check_bundles(plan, app, world)
     progress("drawing the fleet", 0, 1)
     fleet = VirtualFleet.build(num_devices, app, world, seed, workers, people=people)
     scenario.strengths(0, fleet.tier_names, fleet.region_names)  # names are checked before a start

@@ -48,7 +48,10 @@ OLD, NEW = 0, 1
 
 
 class Effect(BaseModel):
-    """One thing that a release, or the world, does to some devices."""
+    """One thing that a release, or the world, does to some devices.
+
+    Defaults are neutral elements, not settings: what an effect does not name does not change.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
