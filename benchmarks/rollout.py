@@ -109,11 +109,12 @@ def power(cases: Cases, names: Sequence[str], seeds: Sequence[int], workers: int
     print("|---|--:|--:|--:|--:|---|--:|")
     with ProcessPoolExecutor(workers) as pool:
         for name in names:
-            found = {seed: cases.known(name, seed) for seed in seeds}
+            before = ((seed, cases.known(name, seed)) for seed in seeds)
+            found = {seed: known for seed, known in before if known is not None}
             asked = {
                 pool.submit(ending, name, cases.devices, cases.days, 1, seed): seed
-                for seed, known in found.items()
-                if known is None
+                for seed in seeds
+                if seed not in found
             }
             for done in as_completed(asked):
                 seed = asked[done]

@@ -12,6 +12,7 @@ from simulation.run_folder import RunFolder, git_commit, running
 
 if TYPE_CHECKING:  # NumPy and more: `--help` does without
     from simulation.experiments.rollout.real_users import RealUsers
+    from simulation.experiments.rollout.tier_bundles import SizeCost
 
 ScenarioName = Annotated[
     str | None,
@@ -54,8 +55,8 @@ Sizes = Annotated[
 ]
 Listed = Annotated[bool, typer.Option("--list", help="Name the scenarios and plans, and stop.")]
 
-LOGS = "rollout"
-"""Of a run folder: where log, setup and days are."""
+LOGS, SIZES = "rollout", "sizes.json"
+"""Of a run folder: where log, setup and days are, and what the sizes of --sizes took."""
 
 
 def rollout(
@@ -105,16 +106,23 @@ def rollout(
             "release with --run"
         )
     people = _people(run, against, release) if run else None
+    costs = _costs(sizes, out) if sizes else []
     asked = overrides or []
     if sizes:
-        asked = [*_bundles(sizes, plan, asked), *asked]  # what is asked for stands above them
-    _try(voice, scenario, devices, plan, seed, out, workers, asked, people)
+        asked = [*_bundles(costs, plan, asked), *asked]  # what is asked for stands above them
+    _try(voice, scenario, devices, plan, seed, out, workers, asked, people, costs)
 
 
-def _bundles(sizes: Path, plan_name: str, overrides: list[str]) -> list[str]:
+def _costs(sizes: Path, out: Path) -> "list[SizeCost]":
+    from simulation.experiments.rollout.tier_bundles import measured_sizes
+
+    return measured_sizes(sizes, out / LOGS / SIZES)
+
+
+def _bundles(costs: "list[SizeCost]", plan_name: str, overrides: list[str]) -> list[str]:
     from simulation.experiments.rollout.app_settings import load_app
     from simulation.experiments.rollout.rollout_plan import load_rollout
-    from simulation.experiments.rollout.tier_bundles import bundle_overrides, measured_sizes
+    from simulation.experiments.rollout.tier_bundles import bundle_overrides
     from simulation.settings import load_settings
 
     plan, others = load_rollout(plan_name, overrides)
@@ -122,7 +130,7 @@ def _bundles(sizes: Path, plan_name: str, overrides: list[str]) -> list[str]:
     app, others = load_app(ours)
     world = load_settings("quickstart", others).world
     tiers = plan.rule.tiers or tuple(tier.name for tier in world.tiers)
-    return bundle_overrides(measured_sizes(sizes), app, world, tiers)
+    return bundle_overrides(costs, app, world, tiers)
 
 
 def _people(run: Path, against: str, release: str) -> "RealUsers":
@@ -141,12 +149,14 @@ def _try(
     workers: int,
     overrides: list[str],
     people: "RealUsers | None",
+    costs: "list[SizeCost]",
 ) -> None:
     from simulation.experiments.rollout.app_settings import load_app
     from simulation.experiments.rollout.rollout_plan import load_rollout
     from simulation.experiments.rollout.rollout_report import report_of
     from simulation.experiments.rollout.rollout_run import refuse_another, setup_of, try_rollout
     from simulation.experiments.rollout.scenarios import load_scenario, with_releases
+    from simulation.experiments.rollout.tier_bundles import write_sizes
     from simulation.reporting.rollout_html import write_rollout_page
     from simulation.reporting.rollout_terminal import render_before, render_rollout
     from simulation.settings import load_settings
@@ -160,6 +170,8 @@ def _try(
     setup = setup_of(plan, scenario, app, settings.world, devices, seed, people)
     refuse_another(out / LOGS, setup)
     with running(out, "rollout", settings, command_line()) as run, voice.progress() as progress:
+        if costs:
+            write_sizes(costs, _folder(run) / SIZES)
         before, rows, decisions = try_rollout(
             _folder(run),
             plan,

@@ -13,18 +13,20 @@ many clicks a size costs is not measured here: it is 1 unless it is said
 (`--set delivery.bundles.low.clicks=0.97`).
 """
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import LARGEST_BUNDLE_BYTES, EncoderBundle
+from models.bundle import LARGEST_BUNDLE_BYTES, MANIFEST, EncoderBundle
 from models.errors import DataError, EngineError, SettingsError
+from models.files import write_json
 from server.rollout.eligibility import fitting_tiers
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import AppSettings, Delivery
@@ -41,16 +43,23 @@ class SizeCost:
         num_bytes: of the bundle.
         memory_mb: that loading it and encoding adds, megabytes (1e6 bytes).
         encode_s: one text of about ten pieces.
+        sha256: of the bundle's manifest, which names the hashes of its files.
     """
 
     name: str
     num_bytes: int
     memory_mb: float
     encode_s: float
+    sha256: str = ""
 
 
-def measured_sizes(elastic: Path) -> list[SizeCost]:
+def measured_sizes(elastic: Path, kept: Path | None = None) -> list[SizeCost]:
     """Measure the bundles of an elastic run, each in a fresh process.
+
+    Args:
+        elastic: the run's folder.
+        kept: file of an earlier measurement: times differ from one to the next, and a rollout that
+            goes on must go on with its own. Another bundle is measured anew.
 
     Raises:
         DataError: if the folder holds no finished elastic run, or a bundle is damaged.
@@ -64,7 +73,27 @@ def measured_sizes(elastic: Path) -> list[SizeCost]:
             f"{elastic} holds no finished elastic run ({elastic / 'report.json'} cannot be read): "
             "name the folder of `pocketfleet elastic`"
         ) from error
-    return [_measured(name, folder) for name, folder in rows]
+    known = _known(kept)
+    return [known.get((name, _sha256(folder))) or _measured(name, folder) for name, folder in rows]
+
+
+def write_sizes(sizes: Sequence[SizeCost], path: Path) -> None:
+    """Keep a measurement, for `measured_sizes`."""
+    write_json(path, [asdict(size) for size in sizes])
+
+
+def _known(path: Path | None) -> dict[tuple[str, str], SizeCost]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path else []
+        sizes = [SizeCost(**row) for row in rows]
+    except (OSError, ValueError, TypeError):
+        return {}
+    return {(size.name, size.sha256): size for size in sizes}
+
+
+def _sha256(folder: Path) -> str:
+    EncoderBundle.open(folder, LARGEST_BUNDLE_BYTES)
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
 def _measured(name: str, folder: Path) -> SizeCost:
@@ -80,7 +109,7 @@ def _measured(name: str, folder: Path) -> SizeCost:
         raise EngineError(f"size {name} cannot be run: {done.stderr.strip()[-300:]}")
     told = json.loads(done.stdout)
     memory_mb = (told["peak"] - told["imported"]) / 1e6
-    return SizeCost(name, num_bytes, memory_mb, told["encode_s"])
+    return SizeCost(name, num_bytes, memory_mb, told["encode_s"], _sha256(folder))
 
 
 def bundle_overrides(

@@ -86,7 +86,7 @@ class VirtualFleet:
                 column[part] = values
 
         in_blocks(draw, num_devices, block, workers)
-        return cls(app, world, seed, *columns, people)  # type: ignore[arg-type]
+        return cls(app, world, seed, *columns, people=people)  # type: ignore[arg-type, misc]
 
     @property
     def num_devices(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from simulation.experiments.rollout.tier_bundles import (
     check_bundles,
     measured_sizes,
     put_bundles,
+    write_sizes,
 )
 from simulation.experiments.rollout.virtual_app import COLUMNS, VirtualApp
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
@@ -115,3 +117,8 @@ def test_sizes_are_measured_in_processes_of_their_own(tmp_path):
     (size,) = measured_sizes(tmp_path)
     assert size.num_bytes == 1_908_480 and 1 < size.memory_mb < 200
     assert 1e-5 < size.encode_s < 0.5
+    kept = tmp_path / "kept.json"
+    write_sizes([size], kept)
+    assert measured_sizes(tmp_path, kept) == [size]  # to the last digit: it was not measured again
+    write_sizes([replace(size, sha256="another", encode_s=7.0)], kept)
+    assert measured_sizes(tmp_path, kept)[0].encode_s < 0.5
