@@ -11,6 +11,9 @@ TESTS := $(VENV)/.installed-dev
 TORCH_INDEX ?=
 TORCH := torch==2.13.0
 
+# Test files go to as many processes as there are cores, four at most: each loads torch.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadgroup
+
 .PHONY: help run test test-slow check bench clean
 
 help: ## list the targets
@@ -20,10 +23,10 @@ run: $(RUNS) ## fetch data and teacher, compress, federate, compare, and write t
 	$(BIN)/pocketfleet quickstart
 
 test: $(TESTS) ## the test suite (minutes)
-	$(BIN)/python -m pytest -m "not slow" -q
+	$(BIN)/python -m pytest -m "not slow" -q $(SIDE_BY_SIDE)
 
 test-slow: $(TESTS) ## the rest: real Ray, real downloads, real browser
-	$(BIN)/python -m pytest -m slow -q
+	$(BIN)/python -m pytest -m slow -q $(SIDE_BY_SIDE)
 
 check: $(TESTS) ## format, lint, types, floors
 	$(BIN)/ruff format --check .

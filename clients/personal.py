@@ -82,13 +82,16 @@ class PersonalStore:
     ) -> None:
         """Write what a round made of some devices, beside what it has made of others.
 
-        Staged again, the later one counts.
+        Staged again, the later one counts. A device whose training went astray, so that not all of
+        its numbers are finite, keeps what it had: it could never serve with them again.
 
         Args:
             round_number: counted from 1.
             rows: (n,) local rows.
             values: (n, dim) float32.
         """
+        sound = np.isfinite(values).all(axis=1)
+        rows, values = np.asarray(rows)[sound], values[sound]
         name = f"{round_number:08d}-{self.first:08d}.npz"
         path = _folder(self.path) / name
         ids = np.asarray(rows, dtype=np.int64) + self.first

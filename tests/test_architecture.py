@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
         ("lint-imports",),
         ("ruff", "check", "--no-cache", "."),
         ("ruff", "format", "--check", "."),
-        ("mypy",),
+        pytest.param(("mypy",), marks=pytest.mark.slow),
     ],
     ids=lambda command: " ".join(command),
 )

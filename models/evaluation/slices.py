@@ -198,7 +198,7 @@ def slice_means(
         if values.min() >= 0.0 and values.max() <= 1.0:
             tail = (1.0 - bootstrap.confidence) / 2.0 / len(measured)
             sizes = [size for _, _, size in measured]
-            intervals = tuple(map(_bounded, intervals, sizes, [tail] * len(sizes)))
+            intervals = tuple(map(bounded, intervals, sizes, [tail] * len(sizes)))
         keys = [(slicing.dimension, index) for slicing, index, _ in measured]
         found = dict(zip(keys, zip(intervals, holm(p_values).tolist(), strict=True), strict=True))
     rows = []
@@ -220,8 +220,17 @@ def worst_slice(rows: Sequence[SliceMean]) -> SliceMean | None:
     return min(measured, key=lambda found: found[:2])[2] if measured else None
 
 
-def _bounded(found: Interval, num_users: int, tail: float) -> Interval:
-    """An interval that is not the point 0 because nobody of few users had a value above 0."""
+def bounded(found: Interval, num_users: int, tail: float) -> Interval:
+    """An interval that is not the point 0 because nobody of few users had a value above 0.
+
+    Args:
+        found: of a metric of range 0 .. 1.
+        num_users: how many were looked at.
+        tail: chance left above the upper bound.
+
+    >>> bounded(Interval(0.0, 0.0, 0.0), 100, 0.025).high < 0.037
+    True
+    """
     return Interval(0.0, 0.0, 1.0 - tail ** (1.0 / num_users)) if found.high == 0.0 else found
 
 

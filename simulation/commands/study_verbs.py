@@ -75,6 +75,7 @@ def study(
     from simulation.experiments.studies.study_summary import summarise, write_tables
     from simulation.experiments.tracking import check_loggers, log_study
     from simulation.reporting.study_html import write_study
+    from simulation.reporting.study_markdown import write_markdown
     from simulation.reporting.study_terminal import render_terminal
 
     check_loggers(log or ())
@@ -95,6 +96,7 @@ def study(
         tables = write_tables(run.path, summary, cells)
         report = report_of(short, summary, kind, command_line(), datetime.now(UTC))
         page = write_study(report, run.report)
+        write_markdown(report, run.report)
         log_study(log or (), run.path, summary)
     voice.show(render_terminal(report))
     voice.show(f"Page: {page}\nTables: {tables[0]}, {tables[1].name}")

@@ -5,6 +5,8 @@
 The result is a `ReportData`, the machine-readable twin of the report.
 """
 
+import functools
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +18,13 @@ from models.recommender import initial_parameters
 from server.server_teacher import CentralModel
 from simulation.engines.names import EngineName
 from simulation.experiments.arms import CENTRAL, FEDERATED, FEDERATED_BLIND, STATIC, TEACHER
-from simulation.experiments.evaluation import Referee, baseline_ranks, federated_ranks
+from simulation.experiments.cold_evaluation import ColdReferee
+from simulation.experiments.evaluation import (
+    Referee,
+    ScoresOf,
+    baseline_scorers,
+    federated_scorer,
+)
 from simulation.experiments.federation import FederatedArm
 from simulation.experiments.materials import (
     Materials,
@@ -26,13 +34,14 @@ from simulation.experiments.materials import (
     prepare_materials,
     teacher_item_vectors,
 )
-from simulation.experiments.outcome import Outcome
+from simulation.experiments.outcome import ColdOutcome, Outcome
 from simulation.experiments.phone_costs import (
     agreement_with_evaluation,
     install_package,
     measure_phone,
 )
-from simulation.experiments.slices import slicings_of
+from simulation.experiments.server_lists import keep_server_lists
+from simulation.experiments.slices import cold_slicings_of, slicings_of
 from simulation.experiments.summary import Summary
 from simulation.experiments.training import (
     CentralJob,
@@ -95,10 +104,12 @@ def compare(
     progress(timing, 1, 1)
     top = settings.comparison.top
     agreement = agreement_with_evaluation(run, materials, federated[FEDERATED], top)
+    ranks, cold = rank_all(settings, materials, jobs, models, federated)
+    tiers = [tier.name for tier in settings.world.tiers]
     outcome = Outcome(
         materials=materials,
         compression=compression,
-        ranks=rank_all(settings, materials, jobs, models, federated),
+        ranks=ranks,
         jobs=jobs,
         models=models,
         federated=federated,
@@ -108,8 +119,10 @@ def compare(
         bootstrap=PairedBootstrap.draw(
             len(materials.evaluated), settings.seed, replicates=settings.comparison.replicates
         ),
-        slicings=slicings_of(materials, [tier.name for tier in settings.world.tiers]),
+        slicings=slicings_of(materials, tiers),
+        cold=cold,
     )
+    keep_server_lists(run, settings, outcome)
     return Summary(run, settings, outcome, datetime.now(UTC)).report()
 
 
@@ -119,12 +132,40 @@ def rank_all(
     jobs: dict[str, CentralJob],
     models: dict[str, CentralModel],
     federated: dict[str, FederatedArm],
-) -> dict[str, Ranks]:
-    """Ranks of the held-out items under every arm, in the order of the report."""
+) -> tuple[dict[str, Ranks], ColdOutcome | None]:
+    """Ranks of the held-out items under every arm, in the order of the report, and of cold ones.
+
+    Both questions are put to the same scores. The second one is None where fewer than two users
+    have a cold item that they chose: there is nothing to resample.
+    """
     referee = Referee.for_split(materials.split, materials.pool, settings.seed)
-    ranks = baseline_ranks(referee, materials, settings)
+    cold = ColdReferee.for_split(materials.split)
+    asked = len(cold.users) > 1
+    ranks, values = {}, {}
+    for arm, scores_of in scorers(settings, materials, jobs, models, federated):
+        ranks[arm] = referee.ranks(scores_of(referee.users))
+        if asked:
+            values[arm] = cold.values(scores_of(cold.users))
+    if not asked:
+        return ranks, None
+    tiers = [tier.name for tier in settings.world.tiers]
+    bootstrap = PairedBootstrap.draw(
+        len(cold.users), settings.seed, replicates=settings.comparison.replicates
+    )
+    slicings = cold_slicings_of(materials, cold.users, tiers)
+    return ranks, ColdOutcome(cold, values, bootstrap, slicings)
+
+
+def scorers(
+    settings: Settings,
+    materials: Materials,
+    jobs: dict[str, CentralJob],
+    models: dict[str, CentralModel],
+    federated: dict[str, FederatedArm],
+) -> Iterator[tuple[str, ScoresOf]]:
+    """Every arm with what scores the catalogue for its users, in the order of the report."""
+    yield from baseline_scorers(materials, settings)
     for arm in (TEACHER, CENTRAL, STATIC):
-        ranks[arm] = referee.ranks(jobs[arm].scores(models[arm], referee.users))
+        yield arm, functools.partial(jobs[arm].scores, models[arm])
     for name, played in federated.items():
-        ranks[name] = federated_ranks(referee, played)
-    return ranks
+        yield name, federated_scorer(played)

@@ -5,6 +5,7 @@ server cannot, and gets sums (`clients.local_evaluation.evaluate_devices`). A te
 these ranks to those sums.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ from simulation.data.splits import Split
 from simulation.experiments.federation import FederatedArm
 from simulation.experiments.materials import Materials
 from simulation.settings import Settings
+
+ScoresOf = Callable[[NDArray[np.int64]], Scores]
+"""Maps users (B,) to scores of the catalogue (B, N)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +58,22 @@ class Referee:
         return rank_held_out(scores, self.held_out, self.seen, self.users, self.seed)
 
 
-def baseline_ranks(referee: Referee, materials: Materials, settings: Settings) -> dict[str, Ranks]:
-    """Ranks under random, popularity, item-kNN and EASE."""
-    matrix = interaction_matrix(materials.pool, len(materials.catalogue))
-    comparison = settings.comparison
-    scores = {
-        "random": random_scores(materials.pool.num_users, len(materials.catalogue), settings.seed),
-        "popularity": popularity_scores(matrix),
-        "item-knn": item_knn_scores(matrix, comparison.knn_neighbours),
-        "ease": ease_scores(matrix, comparison.ease_l2),
-    }
-    return {arm: referee.ranks(of_all[referee.users]) for arm, of_all in scores.items()}
+def baseline_scorers(materials: Materials, settings: Settings) -> Iterator[tuple[str, ScoresOf]]:
+    """Random, popularity, item-kNN and EASE, one after another: each holds a score of all pairs."""
+    num_users, num_items = materials.pool.num_users, len(materials.catalogue)
+    matrix, comparison = interaction_matrix(materials.pool, num_items), settings.comparison
+    yield "random", random_scores(num_users, num_items, settings.seed).__getitem__
+    yield "popularity", popularity_scores(matrix).__getitem__
+    yield "item-knn", item_knn_scores(matrix, comparison.knn_neighbours).__getitem__
+    yield "ease", ease_scores(matrix, comparison.ease_l2).__getitem__
+
+
+def federated_scorer(arm: FederatedArm) -> ScoresOf:
+    """Scores by the phones' own code with their personal parameters, every item on the market."""
+    shard, launched = arm.shard(), arm.launched()
+    return lambda users: score_devices(shard, users, launched, arm.job.recommender)
 
 
 def federated_ranks(referee: Referee, arm: FederatedArm) -> Ranks:
-    """Ranks of a federated arm, scored by the phones' own code with their personal parameters."""
-    scores = score_devices(arm.shard(), referee.users, arm.launched(), arm.job.recommender)
-    return referee.ranks(scores)
+    """Ranks of a federated arm."""
+    return referee.ranks(federated_scorer(arm)(referee.users))

@@ -1,7 +1,7 @@
 """What lies in run folders: a line for each run, the difference of two, a table of many.
 
     runs/                 a folder of runs, or of folders of runs
-      quickstart/run.json         compare: report/report.json      arm/protocol/metric
+      quickstart/run.json         compare: report/report.json      arm/protocol/metric, cold too
       study-text/run.json         study:   summary.parquet         variant/slice/protocol/metric
       simulate/run.json           simulate: arms/NAME/history.jsonl, its last evaluated round
       tradeoff/run.json           tradeoff: tradeoff/NAME.json     arm/full/metric
@@ -265,9 +265,10 @@ def _figures(path: Path, record: RunRecord) -> list[Figure]:
 def _of_report(path: Path) -> list[Figure]:
     content = _json(path)
     try:
+        of_cold_items = content["cold"]["arms"] if content.get("cold") else []
         return [
             _figure(f"{arm['key']}/{protocol}/{metric}", found)
-            for arm in content["arms"]
+            for arm in (*content["arms"], *of_cold_items)
             for protocol, metrics in arm["metrics"].items()
             for metric, found in metrics.items()
         ]

@@ -54,6 +54,26 @@ def slicings_of(materials: Materials, tiers: Sequence[str]) -> tuple[Slicing, ..
     return tuple(slicings)
 
 
+def cold_slicings_of(
+    materials: Materials, users: NDArray[np.int64], tiers: Sequence[str]
+) -> tuple[Slicing, ...]:
+    """Slicings of the users who are asked for a cold item, (C,): by what they are.
+
+    A cold item has no popularity, so nothing here is cut by what is to be found.
+
+    Args:
+        materials: data and devices.
+        users: in the order of their values.
+        tiers: names of the tiers, as `materials.world.tier` counts them.
+    """
+    num_events = materials.pool.lengths()[users]
+    return (
+        by_tier(materials.world.tier[users], tiers),
+        by_activity(num_events),
+        by_cold_user(num_events),
+    )
+
+
 def held_out_times_s(parts: Split, users: NDArray[np.int64]) -> NDArray[np.int64]:
     """When the held-out event of each of these users happened, (B,)."""
     keys = [Columns.USER, Columns.ITEM]

@@ -27,8 +27,11 @@ from simulation.experiments.arms import (
     TEACHER,
     ArmCard,
 )
+from simulation.experiments.cold_summary import NOBODY_TO_ASK, NOT_ASKED, cold_question
 from simulation.experiments.examples import user_examples
 from simulation.experiments.outcome import Outcome
+from simulation.experiments.report_nodes import interval_node, slice_nodes
+from simulation.reporting import formats
 from simulation.reporting import model as tree
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
@@ -84,6 +87,7 @@ class Summary:
             data=self._data(),
             roles=tree.Roles(teacher=TEACHER, phone=FEDERATED, static=STATIC),
             arms=tuple(self._arm(card) for card in CARDS if card.key in outcome.ranks),
+            cold=cold_question(outcome.cold),
             contrasts=self._contrasts(),
             rounds=tuple(self._rounds()),
             compression=self._compression(),
@@ -145,7 +149,7 @@ class Summary:
         ranks = self.outcome.ranks[card.key]
         metrics = {
             protocol: {
-                name: _interval(bootstrap.mean(values))
+                name: interval_node(bootstrap.mean(values))
                 for name, values in ranks.values(protocol).items()
             }
             for protocol in PROTOCOLS
@@ -154,7 +158,7 @@ class Summary:
         for name in tree.METRICS:
             ratio = bootstrap.ratio(self._values(card.key, name), self._values(TEACHER, name))
             if ratio is not None:
-                share[name] = _interval(ratio)
+                share[name] = interval_node(ratio)
         return tree.Arm(
             key=card.key,
             name=card.name,
@@ -171,15 +175,7 @@ class Summary:
         """The primary metric of every slice of users under one arm, full ranking."""
         outcome = self.outcome
         rows = slice_means(self._values(arm, PRIMARY), outcome.slicings, outcome.bootstrap)
-        return tuple(
-            tree.Slice(
-                dimension=row.dimension,
-                name=row.name,
-                num_users=row.num_users,
-                interval=None if row.interval is None else _interval(row.interval),
-            )
-            for row in rows
-        )
+        return slice_nodes(rows)
 
     def _cost(self, card: ArmCard) -> tree.Cost:
         """What a phone pays; a server arm costs it nothing that was measured here."""
@@ -312,7 +308,7 @@ class Summary:
                     int(inside.sum()), self.settings.seed, replicates=1000
                 )
                 metrics = {
-                    name: _interval(bootstrap.mean(self._values(FEDERATED, name)[inside]))
+                    name: interval_node(bootstrap.mean(self._values(FEDERATED, name)[inside]))
                     for name in TIER_METRICS
                 }
             whole_ms = on_tier_s(costs.whole.p50_ms, tier)
@@ -324,7 +320,7 @@ class Summary:
                     can_serve=can_hold(tier, costs.model_bytes),
                     note=(
                         f"assumed {on_tier_s(1.0, tier):.1f}x the time of this machine: "
-                        f"{whole_ms:.0f} ms a request; serving adds "
+                        f"{formats.milliseconds(whole_ms)} a request; serving adds "
                         f"{costs.model_bytes / 1e6:.0f} MB of the {tier.memory_mb:.0f} MB it has"
                     ),
                 )
@@ -370,13 +366,11 @@ class Summary:
                 "The private texts are synthetic and made from items the phone already knows: "
                 "they show that the path works, not what real queries are worth.",
             )
+        if self.outcome.cold is None:
+            limits += (NOBODY_TO_ASK if self.settings.split.cold_items else NOT_ASKED,)
         return limits
 
 
 def _spoken(figures: Mapping[str, F]) -> dict[str, F]:
     """Names for people: "rows_read" reads as "rows read"."""
     return {name.replace("_", " "): value for name, value in figures.items()}
-
-
-def _interval(bounds: intervals.Interval) -> tree.Interval:
-    return tree.Interval(mean=bounds.mean, low=bounds.low, high=bounds.high)

@@ -14,6 +14,7 @@ from simulation.reporting.model import (
     PRIMARY_METRIC,
     Arm,
     BytePart,
+    ColdProtocolName,
     Compression,
     Contrast,
     Interval,
@@ -62,6 +63,23 @@ def _quality_row(report: ReportData, arm: Arm, interval: Interval) -> DotRow:
         span=formats.percent_range(interval),
         focus=arm.key == report.roles.phone,
     )
+
+
+def cold_plot(report: ReportData, protocol: ColdProtocolName) -> Markup | None:
+    """Draw the primary metric of every arm on new items; the band is the server teacher's."""
+    if report.cold is None:
+        return None
+    found = {arm.key: arm.metric(PRIMARY_METRIC, protocol) for arm in report.cold.arms}
+    rows = [
+        _quality_row(report, report.known_arm(key), interval)
+        for key, interval in found.items()
+        if interval is not None
+    ]
+    if not rows:
+        return None
+    axis = linear_axis([row.interval.high for row in rows])
+    band = found.get(report.roles.teacher or "")
+    return dot_plot(rows, axis, lambda tick: formats.figure(100 * tick), band)
 
 
 def contrast_plot(report: ReportData) -> Markup | None:

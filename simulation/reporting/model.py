@@ -5,8 +5,10 @@
     ├── headline, roles, limits                                       what to remember
     ├── data ── private_text                                          what went in
     ├── arms ── metrics, share_of_teacher, cost, left_device          what came out
+    ├── cold ── arms ── metrics, slices                               the same, asked for new items
     ├── contrasts, rounds, tiers, latency, compression                why
-    └── recommendations, leak_check                                   what to look at
+    ├── recommendations, leak_check                                   what to look at
+    └── rollout                                                       the package on a fleet
 
 Metrics are fractions from 0 to 1; the page shows them in percent. Sizes are bytes, times are
 seconds or milliseconds as the name says. `None` means "not measured", never zero. The tree holds
@@ -18,8 +20,6 @@ from typing import Literal, Self
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     NonNegativeFloat,
@@ -29,11 +29,17 @@ from pydantic import (
     model_validator,
 )
 
+from simulation.reporting.node import Node
+from simulation.reporting.rollout_model import RolloutReport
+
 MetricName = Literal["hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr", "auc"]
 """A ranking metric, averaged over users."""
 
 ProtocolName = Literal["full", "sampled-99"]
 """Ranked against every unseen item, or against 99 sampled ones."""
+
+ColdProtocolName = Literal["cold-among-cold", "cold-among-all"]
+"""A new item among the new ones that the user never chose, or among all of those."""
 
 Place = Literal["server", "phone", "none"]
 """Where an arm computes its recommendations; "none" needs neither (random, popularity)."""
@@ -46,12 +52,6 @@ PRIMARY_METRIC: MetricName = "ndcg@10"
 
 SIGNIFICANCE = 0.05
 """A difference is called clear below this p-value, after correction for all differences."""
-
-
-class Node(BaseModel):
-    """A frozen part of the tree that takes no unknown keys and no NaN (JSON has none)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Interval(Node):
@@ -117,6 +117,12 @@ class Slice(Node):
     interval: Interval | None = Field(description="holds jointly with those of all other slices")
 
 
+def worst_of(slices: Iterable[Slice]) -> Slice | None:
+    """The measured slice with the lowest mean, the largest of equals."""
+    measured = [(p.interval.mean, -p.num_users, p) for p in slices if p.interval]
+    return min(measured, key=lambda found: found[:2])[2] if measured else None
+
+
 class Arm(Node):
     """One way to recommend, measured on the held-out item of every user."""
 
@@ -137,12 +143,37 @@ class Arm(Node):
     @property
     def worst_slice(self) -> Slice | None:
         """The measured slice with the lowest mean, the largest of equals."""
-        measured = [(p.interval.mean, -p.num_users, p) for p in self.slices if p.interval]
-        return min(measured, key=lambda found: found[:2])[2] if measured else None
+        return worst_of(self.slices)
 
     def metric(self, name: MetricName, protocol: ProtocolName = "full") -> Interval | None:
         """Return one measured metric, or None when the arm does not have it."""
         return self.metrics.get(protocol, {}).get(name)
+
+
+class ColdArm(Node):
+    """One arm, asked for an item that nobody could choose before."""
+
+    key: str = Field(description="key of an arm")
+    metrics: dict[ColdProtocolName, dict[MetricName, Interval]]
+    slices: dict[ColdProtocolName, tuple[Slice, ...]] = Field(
+        description="of the primary metric; intervals hold jointly within one protocol"
+    )
+
+    def metric(self, name: MetricName, protocol: ColdProtocolName) -> Interval | None:
+        """Return one measured metric, or None when the arm does not have it."""
+        return self.metrics.get(protocol, {}).get(name)
+
+    def worst_slice(self, protocol: ColdProtocolName) -> Slice | None:
+        """The measured slice with the lowest mean, the largest of equals."""
+        return worst_of(self.slices.get(protocol, ()))
+
+
+class ColdQuestion(Node):
+    """Each user is asked for one item that was taken out of training and has just been launched."""
+
+    num_users: PositiveInt = Field(description="who chose such an item")
+    num_items: PositiveInt = Field(description="items taken out of training")
+    arms: tuple[ColdArm, ...] = Field(min_length=1)
 
 
 class Contrast(Node):
@@ -283,6 +314,9 @@ class ReportData(Node):
     data: DataSummary
     roles: Roles
     arms: tuple[Arm, ...] = Field(min_length=1)
+    cold: ColdQuestion | None = Field(
+        default=None, description="None: no item was taken out of training, or nobody chose one"
+    )
     contrasts: tuple[Contrast, ...]
     rounds: tuple[Round, ...]
     compression: Compression | None
@@ -294,6 +328,9 @@ class ReportData(Node):
     privacy: tuple[str, ...] = Field(
         default=(), description="what is promised of the federated arms, epsilon first; or nothing"
     )
+    rollout: RolloutReport | None = Field(
+        default=None, description="of the run's package on a virtual fleet; None: not tried"
+    )
 
     @model_validator(mode="after")
     def _keys_are_known(self) -> Self:
@@ -302,6 +339,7 @@ class ReportData(Node):
             raise ValueError(f"arms have the keys {keys}; each key may appear once")
         named = [key for key in self.roles.model_dump().values() if key is not None]
         named += [round_.arm for round_ in self.rounds]
+        named += [arm.key for arm in (self.cold.arms if self.cold else ())]
         named += [key for contrast in self.contrasts for key in (contrast.a, contrast.b)]
         _demand_known(named, keys)
         return self

@@ -12,6 +12,7 @@ from simulation.reporting import formats
 from simulation.reporting.figures import byte_parts, points_by_arm, primary_metric
 from simulation.reporting.model import (
     PRIMARY_METRIC,
+    ColdProtocolName,
     Compression,
     Contrast,
     Interval,
@@ -21,6 +22,8 @@ from simulation.reporting.model import (
     Tier,
     UserExample,
 )
+
+GUESS_AUC = 0.5
 
 
 def quality(report: ReportData, metric: MetricName) -> str:
@@ -238,6 +241,41 @@ def slices(report: ReportData) -> str:
         f"{formats.count(worst.num_users)} users, beside {formats.percent(mean.mean)} for all; "
         f"{verdict}."
     )
+
+
+def cold(report: ReportData, protocol: ColdProtocolName) -> str:
+    """Say which arm finds new items best, and whether the phone's arm does better than a guess."""
+    if report.cold is None:
+        return ""
+    arms = {arm.key: arm for arm in report.cold.arms}
+    found = {key: arm.metric(PRIMARY_METRIC, protocol) for key, arm in arms.items()}
+    ranked = {key: interval for key, interval in found.items() if interval is not None}
+    if not ranked:
+        return ""
+    best = max(ranked, key=lambda key: ranked[key].mean)
+    label = formats.metric_label(PRIMARY_METRIC)
+    said = [
+        f"{report.known_arm(best).name} has the highest {label}, {_with_range(ranked[best])} %."
+    ]
+    phone, teacher = report.phone, report.teacher
+    if phone is None or phone.key not in ranked:
+        return said[0]
+    if phone.key != best:
+        told = f"{phone.name} reaches {_with_range(ranked[phone.key])} %"
+        if teacher and teacher.key in ranked:
+            told += f", {_relation(ranked[phone.key], ranked[teacher.key])} {teacher.name}"
+        said.append(f"{told}.")
+    auc = arms[phone.key].metric("auc", protocol)
+    if auc is not None:
+        said.append(f"The AUC of {phone.name} is {_with_range(auc)} %, {_beside_a_guess(auc)}.")
+    return " ".join(said)
+
+
+def _beside_a_guess(auc: Interval) -> str:
+    """Compare an AUC with that of a guess among all competitors, 1/2."""
+    if auc.low <= GUESS_AUC <= auc.high:
+        return "which cannot be told from the 50 % of a guess"
+    return f"{'above' if auc.low > GUESS_AUC else 'below'} the 50 % of a guess"
 
 
 def examples(users: Sequence[UserExample]) -> str:

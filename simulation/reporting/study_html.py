@@ -55,6 +55,7 @@ def render_study(report: StudyReport) -> str:
         formats=formats,
         label_of=label_of,
         plot_of=lambda table: plot_of(report, table),
+        legend_of=lambda table: legend_of(report, table),
         table_of=lambda table: table_of(report, table),
         figures_of=lambda table: figures_of(table),
     )
@@ -81,6 +82,17 @@ def plot_of(report: StudyReport, table: StudyTable) -> Markup:
     return dot_plot(
         dots, linear_axis(ends, from_zero=False), lambda tick: f"{100 * tick:.3g}", band
     )
+
+
+def legend_of(report: StudyReport, table: StudyTable) -> str:
+    """What the marks of a plot mean."""
+    marks = "A dot is a mean, a line its 95 % interval."
+    held = "A ring: cannot be told apart from the row that it is held against."
+    for row in table.rows:
+        found = row.metrics.get(report.metric)
+        if found and found.difference is None:
+            return f"{marks} The band is the interval of {row.title}. {held}"
+    return f"{marks} {held}"
 
 
 def _is_clear(difference: Interval) -> bool:
@@ -143,6 +155,8 @@ def figure_text(name: str, value: float | None) -> str:
 
     >>> figure_text("bytes up", 2_500_000.0), figure_text("p50 ms", 0.42), figure_text("x", 3.0)
     ('2.50 MB', '0.42 ms', '3')
+    >>> figure_text("ask, %", 9.9682), figure_text("reports", 13265.6)
+    ('10.0', '13,266')
     """
     if value is None:
         return formats.MISSING
@@ -150,4 +164,8 @@ def figure_text(name: str, value: float | None) -> str:
         return formats.size(value)
     if name.endswith(" ms"):
         return formats.milliseconds(value)
+    if name.endswith("%"):
+        return f"{value:.1f}"
+    if abs(value) >= 1000:
+        return formats.count(round(value))
     return formats.figure(int(value) if value.is_integer() else value)

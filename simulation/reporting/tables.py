@@ -15,6 +15,7 @@ from simulation.reporting.model import (
     METRICS,
     PRIMARY_METRIC,
     Arm,
+    ColdProtocolName,
     Compression,
     Interval,
     MetricName,
@@ -92,6 +93,20 @@ def _worst(found: Slice | None) -> Cell:
     if found is None or found.interval is None:
         return Cell(formats.MISSING)
     return Cell(formats.percent(found.interval.mean), f"{found.dimension}: {found.name}")
+
+
+def cold(report: ReportData, protocol: ColdProtocolName) -> Table:
+    """Return every metric of every arm on new items, with its interval and the worst slice."""
+    columns = (
+        *("arm", f"worst slice, {formats.metric_label(PRIMARY_METRIC)}"),
+        *map(formats.metric_label, METRICS),
+    )
+    rows = []
+    for found in report.cold.arms if report.cold else ():
+        arm = report.known_arm(found.key)
+        cells = [_interval(found.metric(name, protocol)) for name in METRICS]
+        rows.append(Row(arm.name, (_worst(found.worst_slice(protocol)), *cells), _place_mark(arm)))
+    return Table(columns, tuple(rows))
 
 
 def slices(report: ReportData) -> Table:

@@ -10,9 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from simulation.reporting import formats
-from simulation.reporting.model import Arm, Interval, MetricName, Place, ReportData, Slice
+from simulation.reporting.model import (
+    Arm,
+    ColdArm,
+    ColdProtocolName,
+    Interval,
+    MetricName,
+    Place,
+    ReportData,
+    Slice,
+)
 
 _SHOWN: tuple[MetricName, ...] = ("hr@10", "ndcg@10")
+_COLD: tuple[ColdProtocolName, ...] = ("cold-among-cold", "cold-among-all")
 _STYLES: dict[Place, str] = {"server": "blue", "phone": "green", "none": "dim"}
 
 
@@ -33,6 +43,7 @@ def render_terminal(report: ReportData) -> Group:
         Padding(Text(report.headline, style="bold"), (1, 0)),
         _table(report),
         *(Text(line, style="dim") for line in _worst_slices(report)),
+        *_new_items(report),
         Padding(verdict, (1, 0)),
         *(Text(sentence) for sentence in report.privacy),
     )
@@ -56,6 +67,43 @@ def _table(report: ReportData) -> Table:
     for arm in report.arms:
         table.add_row(*_row(arm))
     return table
+
+
+def _new_items(report: ReportData) -> list[Padding | Table | Text]:
+    """The cold question: a table of its own, if it was asked."""
+    if report.cold is None:
+        return []
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption="percent, bootstrap intervals over users; worst: nDCG@10 of the worst slice; "
+        "AUC: a guess has 50",
+        caption_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("asked for a new item", min_width=16)
+    for among in ("new", "all"):
+        for name in (f"nDCG@10, {among}", "worst", "AUC"):
+            table.add_column(name, justify="right", no_wrap=True)
+    for found in report.cold.arms:
+        table.add_row(*_cold_row(report, found))
+    asked = (
+        f"{formats.count(report.cold.num_items)} items were launched after training; "
+        f"{formats.count(report.cold.num_users)} users are asked for one, among the new items and "
+        "among all"
+    )
+    return [Padding(Text(asked), (1, 0, 0, 0)), table]
+
+
+def _cold_row(report: ReportData, found: ColdArm) -> list[Text]:
+    arm = report.known_arm(found.key)
+    cells = [Text(arm.name, style=_STYLES[arm.place])]
+    for protocol in _COLD:
+        cells += [
+            _interval(found.metric("ndcg@10", protocol)),
+            _worst(found.worst_slice(protocol)),
+            _interval(found.metric("auc", protocol), bare=True),
+        ]
+    return cells
 
 
 def _row(arm: Arm) -> list[Text]:

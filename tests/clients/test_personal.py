@@ -31,6 +31,17 @@ def test_what_is_staged_counts_when_it_is_settled(path):
     assert np.flatnonzero(np.load(path).any(axis=1)).tolist() == [10, 14]
 
 
+def test_a_device_whose_training_went_astray_keeps_what_it_had(path):
+    store = PersonalStore.open(path, 0, 20)
+    store.stage(1, np.array([0, 1]), rows_of(1.0, 2))
+    store.settle(1)
+    astray = rows_of(2.0, 2)
+    astray[1, 2] = np.nan
+    store.stage(2, np.array([0, 1]), astray)
+    store.settle(2)
+    assert np.load(path)[:2].tolist() == [[2.0] * DIM, [1.0] * DIM]
+
+
 def test_a_node_settles_its_own_devices_only(path):
     first, second = PersonalStore.open(path, 0, 10), PersonalStore.open(path, 10, 20)
     first.stage(1, np.array([3]), rows_of(1.0, 1))

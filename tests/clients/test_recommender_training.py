@@ -169,6 +169,16 @@ def test_personal_parameters_are_kept_on_the_phone(tiny: TinyWorld):
     assert moved.tolist() == [4, 9]
 
 
+def test_a_phone_that_diverges_sends_nothing_and_keeps_its_personal_parameters(tiny: TinyWorld):
+    shard = tiny.shard()
+    before = np.array(shard.taste)
+    task = tiny.task([4, 9], local_epochs=8, rate=100.0, personal_rate=100.0)
+    reply = train_cohort(shard, task, RECOMMENDER, SEED, noise_seed=SEED)
+    assert (reply.num_devices, reply.num_refused) == (0, 2) and not reply.update_sum.any()
+    shard.personal.settle(1)
+    np.testing.assert_array_equal(np.load(tiny.folder / "taste.npy"), before)
+
+
 def test_training_with_no_local_targets_never_reads_the_held_out_item(tiny: TinyWorld):
     """Swap all held-out items: nothing that training sends may change."""
     task = tiny.task(list(range(NUM_DEVICES)), num_negatives=5)

@@ -42,6 +42,7 @@ def test_its_links_lead_somewhere():
             assert (NOTEBOOK.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_every_cell_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -52,8 +52,26 @@ def test_a_run_with_cold_items_ends_with_a_report_and_can_be_asked_for_them(fini
     scores = score_devices(arm.shard(), referee.users, arm.launched(), arm.job.recommender)
     values = referee.values(scores)
     assert set(values) == set(PROTOCOLS)
-    assert all(0 <= value.mean() <= 1 for value in values["cold-among-all"].values())
     assert values["cold-among-cold"]["hr@10"].mean() == 1  # there are but six
+
+
+def test_the_report_has_the_cold_question_for_every_arm(finished):
+    folder, cache = finished
+    cold = load_report(folder.report).cold
+    parts = prepare_materials(folder, folder.settings(), cache).split
+    referee = ColdReferee.for_split(parts)
+    assert cold is not None
+    assert (cold.num_users, cold.num_items) == (len(referee.users), 6)
+    assert [arm.key for arm in cold.arms] == [arm.key for arm in load_report(folder.report).arms]
+    arm = read_arm(folder.arm(FEDERATED))
+    scores = score_devices(arm.shard(), referee.users, arm.launched(), arm.job.recommender)
+    values = referee.values(scores)
+    found = next(one for one in cold.arms if one.key == FEDERATED)
+    for protocol in PROTOCOLS:
+        for metric, interval in found.metrics[protocol].items():
+            assert interval.mean == pytest.approx(values[protocol][metric].mean())
+        assert sum(part.num_users for part in found.slices[protocol]) == 3 * len(referee.users)
+    assert 'id="new-items"' in (folder.report / "index.html").read_text("utf-8")
 
 
 def test_synthetic_devices_and_cold_items_exclude_each_other(finished, tmp_path):

@@ -93,11 +93,6 @@ class Delivery(_Part):
                 raise ValueError(f"shares of {name} add up to {total:g}, they must add up to 1")
         if not all(0 <= hour < 24 for hour in self.check_in_hours):
             raise ValueError("check_in_hours must lie in [0, 24)")
-        if self.encoder_bytes > self.release_bytes:
-            raise ValueError(
-                f"encoder_bytes is {self.encoder_bytes:,}, more than release_bytes, "
-                f"{self.release_bytes:,}: the bundle is a part of the release"
-            )
         wrong = [each for each in self.app_versions if not re.match(VERSION, each)]
         if wrong:
             raise ValueError(f"'{wrong[0]}' is no version: write it as 2.14.0")

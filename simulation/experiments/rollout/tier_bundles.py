@@ -130,6 +130,11 @@ def bundle_overrides(
     if not sizes:
         raise DataError("the elastic run has no sizes: run `pocketfleet elastic` again")
     delivery, reference = app.delivery, world.reference
+    if delivery.encoder_bytes > delivery.release_bytes:
+        raise SettingsError(
+            f"delivery.encoder_bytes is {delivery.encoder_bytes:,}, more than release_bytes, "
+            f"{delivery.release_bytes:,}: the bundle is a part of the release; lower it"
+        )
     yardstick = min(sizes, key=lambda size: abs(size.num_bytes - delivery.encoder_bytes))
     found = []
     for tier in world.tiers:

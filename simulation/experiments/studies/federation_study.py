@@ -1,7 +1,9 @@
 """How much federation? Cohort size, local epochs, rounds, dropouts, and who gets to report.
 
 Every cell is a federated training from the same static start (the opted-in few), judged by full
-ranking of each user's held-out item. `study.dropout_factor` multiplies the dropouts of all tiers.
+ranking of each user's held-out item. `study.dropout_factor` multiplies the dropouts of all tiers;
+`study.local_steps` trains so many epochs on a phone, at rates divided by as many: whole steps,
+repeated, diverge (docs/sharp-edges.md).
 
 Heterogeneity is that of real users and of phones: histories are never dealt out anew, since a
 recommender learns from just what makes them differ. What can be changed is who reports: a short
@@ -31,6 +33,9 @@ class FederationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dropout_factor: float = Field(ge=0, description="times the dropout of each tier")
+    local_steps: int = Field(
+        ge=1, le=100, description="times the local epochs; the local rates are divided by it"
+    )
 
 
 def with_dropouts(settings: Settings, factor: float) -> Settings:
@@ -47,6 +52,19 @@ def with_dropouts(settings: Settings, factor: float) -> Settings:
                 f"study.dropout_factor is {factor}: tier {tier['name']} would drop out with "
                 f"chance {tier['dropout']:.2f}; ask for less"
             )
+    return Settings.model_validate(tree)
+
+
+def with_local_steps(settings: Settings, steps: int) -> Settings:
+    """Settings whose phones take `steps` times as many steps, each so much shorter."""
+    training = settings.federation.training
+    changed = {
+        "local_epochs": training.local_epochs * steps,
+        "rate": training.rate / steps,
+        "personal_rate": training.personal_rate / steps,
+    }
+    tree = settings.model_dump(mode="json")
+    tree["federation"]["training"] |= changed
     return Settings.model_validate(tree)
 
 
@@ -71,7 +89,9 @@ def refuse_synthetic(settings: Settings) -> None:
 
 def measure(task: CellTask) -> Measured:
     """Train one federated arm and judge it."""
-    settings = with_dropouts(task.settings, task.options.dropout_factor)
+    options: FederationOptions = task.options
+    settings = with_local_steps(task.settings, options.local_steps)
+    settings = with_dropouts(settings, options.dropout_factor)
     ground = task.on
     arm = ground.federated(settings)
     referee = referee_of(ground, settings)

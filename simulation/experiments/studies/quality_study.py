@@ -63,6 +63,11 @@ ENCODER_STEPS: dict[str, tuple[Words, str]] = {
 """Step -> whose words, and in which numbers."""
 
 
+MOST_DRAWN = 0.955
+"""The private arm draws no larger share of the phones a round, however many its plan asks for: 900
+of the 943 of MovieLens-100K. On a smaller catalogue it draws fewer, and is as dear in noise."""
+
+
 class QualityOptions(BaseModel):
     """Which step."""
 
@@ -94,6 +99,16 @@ def check(settings: Settings, options: QualityOptions) -> None:
             f"step {options.step} with federation.privacy.mechanism={mechanism}: the step private, "
             "and no other, takes a mechanism"
         )
+
+
+def fit(settings: Settings, options: QualityOptions, num_devices: int) -> Settings:
+    """The private arm of a catalogue with fewer phones than its plan draws."""
+    if options.step != "private":
+        return settings
+    most = max(1, int(MOST_DRAWN * num_devices))
+    cohort = min(settings.federation.cohort_size, most)
+    federation = settings.federation.model_copy(update={"cohort_size": cohort})
+    return settings.model_copy(update={"federation": federation})
 
 
 def measure(task: CellTask) -> Measured:
@@ -212,4 +227,4 @@ def _kept(summary: StudySummary) -> list[str]:
     return [f"Of the first row's mean is kept: {told}."] if told else []
 
 
-KIND = StudyKind(options=QualityOptions, measure=measure, read=read, check=check)
+KIND = StudyKind(options=QualityOptions, measure=measure, read=read, check=check, fit=fit)

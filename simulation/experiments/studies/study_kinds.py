@@ -63,6 +63,11 @@ def nothing_to_check(settings: Settings, options: Any) -> None:
     """A kind that takes any settings."""
 
 
+def as_it_is(settings: Settings, options: Any, num_devices: int) -> Settings:
+    """A kind whose arms ask nothing of the size of the catalogue."""
+    return settings
+
+
 @dataclass(frozen=True, slots=True)
 class StudyKind:
     """A kind of study.
@@ -73,6 +78,8 @@ class StudyKind:
         read: sentences that follow from the numbers.
         check: raises SettingsError for settings that it cannot use, before anything starts.
         needs_ground: whether its cells stand on a groundwork (devices, encoder).
+        fit: settings of an arm for a population of so many devices. What an arm sets cannot be
+            taken from it by `--set`; a number that suits one catalogue would close it to others.
     """
 
     options: type[BaseModel]
@@ -80,6 +87,7 @@ class StudyKind:
     read: Callable[["StudySummary"], list[str]]
     check: Callable[[Settings, Any], None] = nothing_to_check
     needs_ground: bool = True
+    fit: Callable[[Settings, Any, int], Settings] = as_it_is
 
 
 def place_of(name: str) -> str:

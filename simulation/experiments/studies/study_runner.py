@@ -10,12 +10,12 @@ every draw has an address, so their number changes nothing.
 import functools
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from models.errors import DataError
+from models.errors import DataError, SettingsError
 from models.progress import Progress, silent
 from simulation.data.fingerprint import data_sha256
 from simulation.data.loading import load_interactions
@@ -28,7 +28,13 @@ from simulation.experiments.studies.study_cells import (
     read_cell,
     write_cell,
 )
-from simulation.experiments.studies.study_kinds import CellTask, kind_at, kind_of, place_of
+from simulation.experiments.studies.study_kinds import (
+    CellTask,
+    StudyKind,
+    kind_at,
+    kind_of,
+    place_of,
+)
 from simulation.experiments.studies.study_plan import Resolved, StudyPlan, resolve
 from simulation.experiments.training import in_parallel
 from simulation.fingerprints import bundle_sha256
@@ -110,13 +116,15 @@ def run_study(
     rows = resolve(plan, kind.options)
     for row in rows:
         kind.check(row.settings, row.options)
+    tables = _tables_of(rows, cache)
+    rows = [_fitted(kind, row, tables) for row in rows]
     bundle = None
     if kind.needs_ground:
         bundle = make_encoder(folder, rows[0].settings, plan.encoder_seed, cache, progress)
     if fresh:
         for part in ("cells", "ground", "shared"):
             shutil.rmtree(folder / part, ignore_errors=True)
-    every = _jobs(folder, name, plan, rows, bundle, cache)
+    every = _jobs(folder, name, plan, rows, tables, bundle, cache)
     made = {job.path: read_cell(job.path, job.header.key) for job in every}
     missing = [job for job in every if made.get(job.path) is None]
     if bundle is not None:
@@ -125,29 +133,64 @@ def run_study(
     return [_whole(job) for job in every]
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is to be known of a catalogue before its study begins."""
+
+    sha256: str
+    num_users: int
+
+
+def _tables_of(rows: list[Resolved], cache: Path) -> dict[str, _Table]:
+    """Data settings, as JSON -> the table they lead to; each is read once."""
+    found: dict[str, _Table] = {}
+    for data in (row.settings.data for row in rows):
+        told = data.model_dump_json()
+        if told not in found:
+            interactions = load_interactions(data, cache)
+            found[told] = _Table(data_sha256(interactions), interactions.num_users)
+    return found
+
+
+def _fitted(kind: StudyKind, row: Resolved, tables: dict[str, _Table]) -> Resolved:
+    """A row as this many devices can play it; what they cannot is refused before anything is made.
+
+    Raises:
+        SettingsError: if a cohort, or the nodes, outnumber the devices.
+    """
+    if not kind.needs_ground:
+        return row
+    settings = row.settings
+    num_users = tables[settings.data.model_dump_json()].num_users
+    num_devices = settings.population.devices or num_users
+    settings = kind.fit(settings, row.options, num_devices)
+    try:
+        settings.federation.check_population(num_devices)
+    except SettingsError as error:
+        raise SettingsError(f"{row.variant.name}: {error}") from error
+    return replace(row, settings=settings)
+
+
 def _jobs(
     folder: Path,
     name: str,
     plan: StudyPlan,
     rows: list[Resolved],
+    tables: dict[str, "_Table"],
     bundle: Path | None,
     cache: Path,
 ) -> list[CellJob]:
     bundle_hash = bundle_sha256(bundle) if bundle else ""
     place, commit = place_of(plan.kind), git_commit()
-    data_hashes: dict[str, str] = {}
     jobs = []
     for row in rows:
-        data = row.settings.data
-        told = data.model_dump_json()
-        if told not in data_hashes:
-            data_hashes[told] = data_sha256(load_interactions(data, cache))
+        data_hash = tables[row.settings.data.model_dump_json()].sha256
         for seed in plan.seeds:
             settings = row.settings.model_copy(update={"seed": seed})
             if bundle:
                 text = settings.text.model_copy(update={"bundle": str(bundle)})
                 settings = settings.model_copy(update={"text": text})
-            hashes = (_settings_sha256(settings, row.options), data_hashes[told], bundle_hash)
+            hashes = (_settings_sha256(settings, row.options), data_hash, bundle_hash)
             header = CellHeader(
                 study=name,
                 variant=row.variant.name,

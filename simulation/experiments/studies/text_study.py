@@ -1,14 +1,16 @@
 """What is text worth? One recommender on each kind of text vectors, for warm and for cold items.
 
-    none      no text: a recommender of ids; among cold items it guesses
+    none      no text: items start as zeros; among cold items it guesses
+    ids       no text: items start as random vectors, which tell them apart and say nothing of them
     tf-idf    words counted over the catalogue, reduced by SVD to the encoder's width
     static    a vector for each word, whatever stands beside it (see `encoders.text_readers`)
     ei-bert   the phones' encoder
     teacher   the text teacher
 
-All are trained on the pooled histories from the same start: what differs is the text. A cold item
-has been chosen by nobody; each event with one is a request of its own (see `ranking_tasks`), ranked
-among the cold items ("cold") and among all ("cold among all").
+All are trained on the pooled histories from the same start: what differs is the text. What text is
+worth on warm items is its row against `ids`; on cold items, against the guess of `none`. A cold
+item has been chosen by nobody; each event with one is a request of its own (see `ranking_tasks`),
+ranked among the cold items ("cold") and among all ("cold among all").
 """
 
 from collections.abc import Callable
@@ -20,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.baselines import Scores, random_scores
 from models.scoring import score_users
+from models.seeds import generator
+from models.text_space import TextSpace
 from simulation.experiments.encoders.encoder_comparison import judge
 from simulation.experiments.encoders.ranking_tasks import (
     PerUser,
@@ -44,11 +48,11 @@ from simulation.experiments.studies.study_readings import (
     seeds_and_users,
     verdict,
 )
-from simulation.experiments.studies.study_summary import StudySummary
+from simulation.experiments.studies.study_summary import StudySummary, VariantSummary
 from simulation.experiments.training import CentralJob
 from simulation.settings import Settings
 
-NONE, EI_BERT, TF_IDF = "none", "ei-bert", "tf-idf"
+NONE, IDS, EI_BERT, TF_IDF = "none", "ids", "ei-bert", "tf-idf"
 WARM, COLD, COLD_AMONG_ALL = "warm", "cold", "cold among all"
 TIE_BREAK = 1e-4
 """Scores of items that nothing tells apart differ by less than this, at random."""
@@ -59,7 +63,7 @@ class TextOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reader: Literal["none", "tf-idf", "static", "ei-bert", "teacher"] = Field(
+    reader: Literal["none", "ids", "tf-idf", "static", "ei-bert", "teacher"] = Field(
         description="what the recommender is told of an item beside its id"
     )
     cold_share: float = Field(gt=0, lt=1, description="items that nobody may train on")
@@ -95,6 +99,8 @@ def text_of(ground: Groundwork, reader: str) -> NDArray[np.float32]:
     catalogue, width = ground.materials.catalogue, ground.raw.shape[1]
     if reader == NONE:
         return np.zeros((len(catalogue), width), dtype=np.float32)
+    if reader == IDS:
+        return id_vectors(len(catalogue), width, ground.settings.seed)
     if reader == EI_BERT:
         return ground.text
     if reader == "teacher":
@@ -108,6 +114,16 @@ def text_of(ground: Groundwork, reader: str) -> NDArray[np.float32]:
         return {"text": static_reader(words, catalogue, width, seed).placed(catalogue)}
 
     return ground.kept(f"{reader}-text", [width, *ground.text_teacher], make)["text"]
+
+
+def id_vectors(num_items: int, width: int, seed: int) -> NDArray[np.float32]:
+    """Vectors (N, width) that stand for ids: a random direction per item, placed as texts are.
+
+    Unlike with `text_readers.random_reader`, items of the same text are told apart too. A cold item
+    has a vector that nothing was learnt about: among cold items this arm guesses.
+    """
+    drawn = generator(seed, "id-vectors").normal(size=(num_items, width)).astype(np.float32)
+    return TextSpace.of_catalogue(drawn).place(drawn)
 
 
 def _judged(
@@ -173,12 +189,28 @@ def read(summary: StudySummary) -> list[str]:
             for row, difference in differences(summary, part)
         ]
         said.append(f"{part.capitalize()} items. " + " ".join(told))
-    return [*said, *_on_cold(summary), seeds_and_users(summary, COLD)]
+    return [*said, *_on_warm(summary), *_on_cold(summary), seeds_and_users(summary, COLD)]
+
+
+def _rows_by_arm(summary: StudySummary) -> dict[str, VariantSummary]:
+    return {row.variant.arm: row for row in summary.rows if not row.variant.point}
+
+
+def _on_warm(summary: StudySummary) -> list[str]:
+    """What the phones' encoder adds to ids that are told apart."""
+    rows = _rows_by_arm(summary)
+    if EI_BERT not in rows or IDS not in rows:
+        return []
+    found = summary.contrast(rows[EI_BERT].variant.name, rows[IDS].variant.name, WARM)
+    if not found.excludes_zero():
+        return [f"On warm items no worth of text over ids alone can be told ({points(found)})."]
+    worth = "text is worth" if found.mean > 0 else "text takes from ids alone"
+    return [f"On warm items {worth} {points(found)}, by EI-BERT against ids alone."]
 
 
 def _on_cold(summary: StudySummary) -> list[str]:
     """Whether EI-BERT is twice a guess, and above TF-IDF, among cold items."""
-    rows = {row.variant.arm: row for row in summary.rows if not row.variant.point}
+    rows = _rows_by_arm(summary)
     metric = summary.plan.metric
     if EI_BERT not in rows or NONE not in rows:
         return []

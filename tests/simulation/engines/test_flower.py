@@ -38,9 +38,8 @@ def scratch(monkeypatch) -> list[Path]:
     return folders
 
 
-@pytest.mark.parametrize(
-    "num_nodes", [2, *(pytest.param(nodes, marks=pytest.mark.slow) for nodes in (1, 8))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("num_nodes", [1, 2, 8])
 def test_flwr_run_gives_the_parameters_of_the_inline_engine(
     tiny: TinyWorld, scratch: list[Path], num_nodes: int
 ):

@@ -55,6 +55,16 @@ def test_runs_are_listed_with_their_main_metric(folder):
     assert one.record.data_sha256 == "d" * 64 and one.record.bundle_sha256 == ""
 
 
+def test_what_was_found_on_new_items_is_read_too(folder):
+    path = folder / "one"
+    auc = {"auc": {"mean": 0.7, "low": 0.6, "high": 0.8}}
+    cold = {"key": "teacher", "metrics": {"cold-among-all": auc}}
+    told = report_json({"teacher": 0.12}) | {"cold": {"num_users": 9, "arms": [cold]}}
+    (path / "report" / "report.json").write_text(json.dumps(told))
+    names = {figure.name: figure.value for figure in read_run(path).figures}
+    assert names == {"teacher/full/ndcg@10": 0.12, "teacher/cold-among-all/auc": 0.7}
+
+
 def break_run_json(path: Path) -> None:
     (path / "run.json").write_text("{")
 

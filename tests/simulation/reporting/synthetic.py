@@ -11,6 +11,9 @@ from simulation.reporting.model import (
     METRICS,
     Arm,
     BytePart,
+    ColdArm,
+    ColdProtocolName,
+    ColdQuestion,
     Compression,
     Contrast,
     Cost,
@@ -90,6 +93,7 @@ def synthetic_report() -> ReportData:
         data=_data(),
         roles=Roles(teacher="server-teacher", phone="federated", static="static"),
         arms=arms,
+        cold=_cold(),
         contrasts=_contrasts(),
         rounds=_rounds(),
         compression=_compression(),
@@ -114,7 +118,7 @@ def bare_report() -> ReportData:
     empty = {"contrasts": (), "rounds": (), "latency": (), "tiers": (), "recommendations": ()}
     random = synthetic_report().arms[0]
     roles = Roles(teacher=None, phone=None, static=None)
-    changes = {"arms": (random,), "roles": roles, "compression": None, "limits": ()}
+    changes = {"arms": (random,), "cold": None, "roles": roles, "compression": None, "limits": ()}
     return synthetic_report().model_copy(update=changes | empty)
 
 
@@ -165,6 +169,26 @@ def _slices(ndcg: float) -> tuple[Slice, ...]:
         )
         for dimension, name, num_users, part in rows
     )
+
+
+def _cold() -> ColdQuestion:
+    """Arms that read text find new items; the others guess. Hardly any comes through among all."""
+
+    def arm(key: str, hr10: float) -> ColdArm:
+        reads = key not in ("random", "popularity", "item-knn", "ease")
+        cold = 0.2 * hr10 / 0.149 if reads else 0.04
+        means: dict[ColdProtocolName, float] = {
+            "cold-among-cold": cold,
+            "cold-among-all": 0.004 if reads else 0.0,
+        }
+        metrics = {protocol: _metrics(mean, "full") for protocol, mean in means.items()}
+        for protocol in means:
+            metrics[protocol]["auc"] = _interval(0.76 if reads else 0.5, 0.01)
+        slices = {protocol: _slices(mean)[:2] for protocol, mean in means.items()}
+        return ColdArm(key=key, metrics=metrics, slices=slices)
+
+    arms = tuple(arm(key, hr10) for key, _, _, hr10, _ in ARMS)
+    return ColdQuestion(num_users=937, num_items=252, arms=arms)
 
 
 def _left_device(place: Place, learns: bool) -> tuple[str, ...]:

@@ -183,3 +183,16 @@ def test_a_promise_to_each_user_has_a_section_of_its_own(report: ReportData) -> 
     text = render_page(report.model_copy(update={"privacy": promised}))
     assert "Not covered: evaluation &lt;here&gt;." in text and 'id="privacy"' in text
     assert 'id="privacy"' not in render_page(report)
+
+
+def test_new_items_have_a_section_when_they_were_asked_for(report: ReportData) -> None:
+    assert report.cold is not None
+    page = render_page(report)
+    text = "".join(Page(page).text)
+    assert 'id="new-items"' in page and "252 of 1,682 items were in nobody’s training" in text
+    for arm in report.cold.arms:
+        for protocol in ("cold-among-cold", "cold-among-all"):
+            for metric in METRICS:
+                interval = arm.metrics[protocol][metric]
+                assert f"{100 * interval.low:.1f}–{100 * interval.high:.1f}" in text
+    assert "new-items" not in render_page(report.model_copy(update={"cold": None}))

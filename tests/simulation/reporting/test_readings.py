@@ -153,3 +153,22 @@ def test_a_run_without_optional_parts_reads_no_sentences(bare: ReportData) -> No
     assert readings.slices(bare) == ""
     assert readings.tiers(()) == readings.latency(()) == readings.examples(()) == ""
     assert readings.quality(bare, "ndcg@10") == "Random has the highest nDCG@10, 0.3 (0.1–0.5) %."
+
+
+def test_new_items_are_held_against_a_guess(report: ReportData) -> None:
+    said = readings.cold(report, "cold-among-cold")
+    assert said.startswith("Server teacher has the highest nDCG@10, 10.0 (9.3–10.7) %.")
+    assert "with an interval that overlaps" not in said and "below the interval of" in said
+    assert "75.0–77.0) %, above the 50 % of a guess" in said
+    assert report.cold is not None
+    auc = Interval(mean=0.51, low=0.49, high=0.53)
+    arms = tuple(
+        arm.model_copy(update={"metrics": {p: m | {"auc": auc} for p, m in arm.metrics.items()}})
+        for arm in report.cold.arms
+    )
+    guess = report.model_copy(update={"cold": report.cold.model_copy(update={"arms": arms})})
+    assert "cannot be told from the 50 % of a guess" in readings.cold(guess, "cold-among-all")
+
+
+def test_nothing_is_said_of_new_items_that_nobody_asked_for(bare: ReportData) -> None:
+    assert readings.cold(bare, "cold-among-all") == ""

@@ -20,6 +20,8 @@ def _compression(report: ReportData) -> Compression:
         lambda report: tables.quality(report, "full"),
         lambda report: tables.quality(report, "sampled-99"),
         tables.cost,
+        lambda report: tables.cold(report, "cold-among-cold"),
+        lambda report: tables.cold(report, "cold-among-all"),
         tables.slices,
         lambda report: tables.bundle_parts(_compression(report)),
         lambda report: tables.rounds(report.rounds, report),
@@ -56,6 +58,19 @@ def test_full_ranking_shows_the_worst_slice_of_every_arm(report: ReportData) -> 
         assert row.cells[column].text == f"{100 * min(means):.1f}"
         assert row.cells[column].note == "activity: 10-20 events"
     assert "worst slice, nDCG@10" not in tables.quality(report, "sampled-99").columns
+
+
+def test_new_items_show_the_worst_slice_beside_every_mean(report: ReportData) -> None:
+    assert report.cold is not None
+    table = tables.cold(report, "cold-among-cold")
+    assert table.columns[1:3] == ("worst slice, nDCG@10", "nDCG@10")
+    for found, row in zip(report.cold.arms, table.rows, strict=True):
+        worst = found.worst_slice("cold-among-cold")
+        mean = found.metric("ndcg@10", "cold-among-cold")
+        assert worst is not None and worst.interval is not None and mean is not None
+        assert row.head == report.known_arm(found.key).name
+        assert row.cells[0].text == f"{100 * worst.interval.mean:.1f}"
+        assert row.cells[1].text == f"{100 * mean.mean:.1f}"
 
 
 def test_slices_too_small_to_be_measured_are_counted_and_blank(report: ReportData) -> None:

@@ -29,7 +29,9 @@ def test_no_line_is_wider_than_the_terminal(report: ReportData) -> None:
 
 def test_names_are_text_and_never_markup(report: ReportData) -> None:
     arm = report.arms[0].model_copy(update={"name": "[red]Random[/nonsense]"})
-    assert "[red]Random[/nonsense]" in _print(report.model_copy(update={"arms": (arm,)}), 140)
+    assert "[red]Random[/nonsense]" in _print(
+        report.model_copy(update={"arms": (arm,), "cold": None}), 140
+    )
 
 
 def test_no_title_of_the_data_is_printed(report: ReportData) -> None:
@@ -67,3 +69,19 @@ def test_the_worst_slice_stands_beside_every_mean(report: ReportData) -> None:
 def test_an_arm_without_slices_has_a_blank(report: ReportData) -> None:
     arms = tuple(arm.model_copy(update={"slices": ()}) for arm in report.arms)
     assert "activity" not in _print(report.model_copy(update={"arms": arms}))
+
+
+def test_new_items_have_a_table_of_their_own(report: ReportData) -> None:
+    assert report.cold is not None
+    printed = _print(report, width=150)
+    below = printed[printed.index("252 items were launched after training; 937 users") :]
+    for found in report.cold.arms:
+        name = report.known_arm(found.key).name
+        line = next(line for line in below.splitlines() if line.strip().startswith(f"{name}  "))
+        for protocol in ("cold-among-cold", "cold-among-all"):
+            mean, worst = found.metric("ndcg@10", protocol), found.worst_slice(protocol)
+            assert mean is not None and worst is not None and worst.interval is not None
+            span = f"{100 * mean.low:.1f}–{100 * mean.high:.1f}"
+            assert f" {100 * mean.mean:.1f} {span:>9} " in line
+            assert f" {100 * worst.interval.mean:.1f} " in line
+    assert "launched" not in _print(report.model_copy(update={"cold": None}))

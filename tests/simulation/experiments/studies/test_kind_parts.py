@@ -14,7 +14,7 @@ from simulation.experiments.studies.cooperation_study import (
     request_seconds,
     softmax_of_unseen,
 )
-from simulation.experiments.studies.federation_study import with_dropouts
+from simulation.experiments.studies.federation_study import with_dropouts, with_local_steps
 from simulation.experiments.studies.logits_study import (
     Logits,
     LogitsOptions,
@@ -25,6 +25,9 @@ from simulation.experiments.studies.logits_study import (
 from simulation.experiments.studies.logits_study import check as check_logits
 from simulation.experiments.studies.quality_study import QualityOptions
 from simulation.experiments.studies.quality_study import check as check_quality
+from simulation.experiments.studies.quality_study import fit as fit_quality
+from simulation.experiments.studies.study_plan import load_study, resolve
+from simulation.experiments.studies.text_study import id_vectors
 from simulation.settings import load_settings
 
 SCORES = arrays(np.float32, (5, 8), elements=st.floats(-4, 4, width=32))
@@ -141,6 +144,14 @@ def test_dropouts_are_multiplied_and_stay_a_chance():
         with_dropouts(settings, 6.0)
 
 
+def test_more_local_steps_are_as_much_shorter():
+    settings = load_settings("quickstart")
+    training = with_local_steps(settings, 5).federation.training
+    assert (training.local_epochs, training.rate) == (5, pytest.approx(0.2))
+    assert training.personal_rate == pytest.approx(settings.federation.training.personal_rate / 5)
+    assert with_local_steps(settings, 1) == settings
+
+
 @pytest.mark.parametrize(
     ("overrides", "step", "told"),
     [
@@ -155,7 +166,25 @@ def test_quality_refuses_what_has_no_steps(overrides, step, told):
         check_quality(load_settings("quickstart", overrides), QualityOptions(step=step))
 
 
+@pytest.mark.parametrize(("num_devices", "drawn"), [(162_000, 900), (943, 900), (60, 57)])
+def test_the_private_step_draws_no_more_phones_than_there_are(num_devices, drawn):
+    private = resolve(load_study("quality"), QualityOptions)[-1]
+    fitted = fit_quality(private.settings, private.options, num_devices)
+    assert fitted.federation.cohort_size == drawn
+    fitted.federation.check_population(num_devices)
+    assert (fitted == private.settings) == (drawn == 900)
+
+
 def test_alpha_is_not_chosen_on_what_is_judged():
     options = LogitsOptions(rule="validation", alphas=(0.0,), largest_alpha=1.0)
     with pytest.raises(SettingsError, match=r"split.target is validation: .*leave it at test"):
         check_logits(load_settings("quickstart", ["split.target=validation"]), options)
+
+
+def test_vectors_of_ids_tell_items_apart_and_say_nothing_of_them():
+    vectors = id_vectors(300, 64, 5)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+    alike = (vectors @ vectors.T)[~np.eye(300, dtype=bool)]
+    assert np.abs(alike).max() < 0.7  # random directions of 64 numbers: 5.6 standard deviations
+    assert np.array_equal(vectors, id_vectors(300, 64, 5))
+    assert np.any(vectors != id_vectors(300, 64, 6))

@@ -62,7 +62,14 @@ def test_quality_without_a_loss_says_so():
     assert "federated, from the opted-in few: 100.0 %" in said
 
 
-TEXTS = {"none": 0.02, "tf-idf": 0.05, "static": 0.05, "ei-bert": 0.06, "teacher": 0.08}
+TEXTS = {
+    "none": 0.02,
+    "ids": 0.03,
+    "tf-idf": 0.05,
+    "static": 0.05,
+    "ei-bert": 0.06,
+    "teacher": 0.08,
+}
 
 
 @pytest.mark.parametrize(
@@ -71,9 +78,12 @@ TEXTS = {"none": 0.02, "tf-idf": 0.05, "static": 0.05, "ei-bert": 0.06, "teacher
         ({}, ("at least twice a guess (3.0 times)", "is above TF-IDF (+1.00 points")),
         ({"tf-idf": 0.07}, ("at least twice", "is not above TF-IDF at its interval (−1.00 points")),
         ({"none": 0.04}, ("less than twice a guess (1.5 times)", "is above TF-IDF")),
+        ({}, ("On warm items text is worth +3.00 points",)),
+        ({"ids": 0.07}, ("On warm items text takes from ids alone −1.00 points",)),
+        ({"ids": 0.06}, ("no worth of text over ids alone can be told",)),
     ],
 )
-def test_text_checks_both_claims_on_cold_items(changes, told):
+def test_text_checks_its_claims_on_warm_and_on_cold_items(changes, told):
     said = reading("text", TEXTS | changes, "warm", "cold", "cold among all")
     for sentence in told:
         assert sentence in said

@@ -12,6 +12,7 @@ from simulation.experiments.studies.study_report import report_of
 from simulation.experiments.studies.study_runner import run_study
 from simulation.experiments.studies.study_summary import StudySummary, summarise
 from simulation.reporting.study_html import render_study, write_study
+from simulation.reporting.study_markdown import render_markdown
 from simulation.reporting.study_model import StudyReport
 from simulation.reporting.study_terminal import render_terminal
 from tests.simulation.experiments.studies.tiny_study import KIND, TinyOptions, register, tiny_plan
@@ -85,3 +86,14 @@ def test_cells_of_several_commits_are_told(tmp_path):
     found = report(tmp_path).model_copy(update={"commits": ("aaa", "bbb+")})
     assert any("several commits" in note for note in found.notes)
     assert any("no commit holds" in note for note in found.notes)
+
+
+def test_the_markdown_has_every_row_and_shows_titles_as_they_stand(tmp_path):
+    found = report(tmp_path)
+    rows = found.tables[0].rows
+    evil = rows[0].model_copy(update={"title": "a|b <script>"})
+    table = found.tables[0].model_copy(update={"rows": (evil, *rows[1:])})
+    text = render_markdown(found.model_copy(update={"tables": (table,)}))
+    assert "| a\\|b \\<script\\> |" in text
+    for row in rows[1:]:
+        assert f"| {row.title} |" in text

@@ -5,12 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from models.errors import SettingsError
 from simulation.experiments.studies.study_kinds import kind_of
-from simulation.experiments.studies.study_plan import StudyPlan, resolve
+from simulation.experiments.studies.study_plan import StudyPlan, load_study, resolve
 from simulation.experiments.studies.study_runner import run_study
 from simulation.experiments.studies.study_summary import summarise, write_tables
 from tests.simulation.experiments.studies import tiny_study
-from tests.simulation.experiments.studies.tiny_study import register, tiny_plan
+from tests.simulation.experiments.studies.tiny_study import register, tiny_plan, write_tables_of
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +103,12 @@ def test_numbers_bear_what_they_were_made_from(tmp_path):
     assert (measured["low"] <= measured["value"]).all()
     assert (measured["value"] <= measured["high"]).all()
     assert set(found.loc[found["slice"] == "", "metric"]) == {"bytes up"}
+
+
+def test_a_cohort_that_outnumbers_the_users_is_refused_before_anything_is_made(tmp_path):
+    write_tables_of(tmp_path)
+    data = (f"data.path={tmp_path}/events.csv", f"data.items_path={tmp_path}/items.csv")
+    plan = load_study("federation", ["data.source=table", *data])
+    with pytest.raises(SettingsError, match=r"cohort_size is \d+, the population has 12 devices"):
+        run_study(tmp_path / "study", "federation", plan, tmp_path, 1)
+    assert not (tmp_path / "study").exists()
