@@ -1,33 +1,40 @@
 """Rollouts on the virtual fleet: false halts, power, and how long a day takes.
 
-    python -m benchmarks.rollout power --repeats 200 --devices 20000
+    python -m benchmarks.rollout power --repeats 200 --devices 20000 --rows power.jsonl
     python -m benchmarks.rollout day --devices 8400000
-    python -m benchmarks.rollout full --devices 8400000 --scenarios crash-low-memory
+    python -m benchmarks.rollout full --devices 8400000 --rows full.jsonl --scenarios healthy
 
 `power` repeats each scenario with other devices, other draws and other buckets, and says how often
-and when the rule stopped it, and how much of the fleet had used it by then. `day` lives through
-days in the stage of 50 %, where 95 % of the fleet is in an arm: the dearest there are.
+and when the rule stopped it, and how much of the fleet had used it by then; repeats run in
+processes. `full` is one rollout of each at full size, its blocks of devices in threads. Both keep a
+row as it is done (--rows FILE): killed and started again, they go on, and rows of other settings
+are measured anew. `day` lives through days in the stage of 50 %, where 95 % of the fleet is in an
+arm: the dearest there are.
 """
 
 import argparse
 import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
+from benchmarks.kept_rows import KeptRows, hash_of
 from benchmarks.machine import describe_machine
 from server.rollout.decisions import Decision, draft
 from server.rollout.membership import Membership
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import load_app
 from simulation.experiments.rollout.rollout_plan import load_rollout
+from simulation.experiments.rollout.rollout_run import setup_of
 from simulation.experiments.rollout.scenarios import load_scenario, own_scenarios
 from simulation.experiments.rollout.virtual_app import VirtualApp
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
 from simulation.experiments.rollout.virtual_rollout import roll_out
+from simulation.reporting.rollout_model import DayRow
 from simulation.settings import load_settings
 
 MOST_DAYS = 20
@@ -43,6 +50,7 @@ class Ending:
     hit: float
     status: str
     stage: str
+    seconds: float  # of the processor, all threads
 
 
 def main() -> None:
@@ -54,44 +62,80 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=MOST_DAYS)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--rows", type=Path, default=None, help="file of rows that are done")
     given = parser.parse_args()
     names = given.scenarios or own_scenarios()
     print(describe_machine())
-    if given.what == "power":
-        power(names, given.repeats, given.devices, given.days, given.workers, given.first_seed)
-    elif given.what == "day":
+    if given.what == "day":
         one_day(given.devices, given.workers)
+        return
+    cases = Cases(KeptRows(given.rows), given.devices, given.days)
+    if given.what == "power":
+        seeds = range(given.first_seed, given.first_seed + given.repeats)
+        power(cases, names, seeds, given.workers)
     else:
-        full(names, given.devices, given.days, given.workers)
+        full(cases, names, given.first_seed, given.workers)
 
 
-def power(
-    names: list[str], repeats: int, devices: int, days: int, workers: int, first_seed: int
-) -> None:
-    """Repeat each scenario and print a row of it."""
-    print(f"{repeats} rollouts each, {devices:,} devices, {days} days at most")
-    print("| scenario | stopped | median day | used by then, median | most | why | seconds |")
+class Cases:
+    """Rollouts of one size, measured or still to be."""
+
+    def __init__(self, rows: KeptRows, devices: int, days: int) -> None:
+        self._rows, self.devices, self.days = rows, devices, days
+        self._world, self._app = load_settings("quickstart").world, load_app()[0]
+
+    def known(self, name: str, seed: int) -> Ending | None:
+        """How it went, if it was measured with these settings."""
+        row = self._rows.get(self._key(name, seed))
+        return Ending(**row["ending"]) if row else None
+
+    def keep(self, name: str, seed: int, found: Ending) -> None:
+        """Keep how it went."""
+        self._rows.add(
+            self._key(name, seed),
+            {"scenario": name, "devices": self.devices, "seed": seed, "ending": asdict(found)},
+        )
+
+    def _key(self, name: str, seed: int) -> str:
+        scenario, plan = load_scenario(name), _plan(seed)
+        setup = setup_of(plan, scenario, self._app, self._world, self.devices, seed)
+        return f"{name} {seed} {hash_of({**setup, 'days': self.days})}"
+
+
+def power(cases: Cases, names: Sequence[str], seeds: Sequence[int], workers: int) -> None:
+    """Repeat each scenario in processes, and print a row of it."""
+    print(f"{len(seeds)} rollouts each, {cases.devices:,} devices, {cases.days} days at most")
+    print("| scenario | stopped | median day | used by then, median | most | why | CPU seconds |")
     print("|---|--:|--:|--:|--:|---|--:|")
     with ProcessPoolExecutor(workers) as pool:
         for name in names:
-            start = time.perf_counter()
-            work = partial(ending, name, devices, days, 1)
-            found = list(pool.map(work, range(first_seed, first_seed + repeats), chunksize=4))
-            print(_row(name, found, time.perf_counter() - start), flush=True)
+            before = ((seed, cases.known(name, seed)) for seed in seeds)
+            found = {seed: known for seed, known in before if known is not None}
+            asked = {
+                pool.submit(ending, name, cases.devices, cases.days, 1, seed): seed
+                for seed in seeds
+                if seed not in found
+            }
+            for done in as_completed(asked):
+                seed = asked[done]
+                found[seed] = done.result()
+                cases.keep(name, seed, done.result())
+            print(_row(name, [found[seed] for seed in seeds]), flush=True)
 
 
-def full(names: list[str], devices: int, days: int, workers: int) -> None:
-    """One rollout of each scenario at full size."""
-    print("| scenario | stopped on day | used by then | why | status, stage | seconds |")
+def full(cases: Cases, names: Sequence[str], seed: int, workers: int) -> None:
+    """One rollout of each scenario at full size, in threads."""
+    print("| scenario | stopped on day | used by then | why | status, stage | CPU seconds |")
     print("|---|--:|--:|---|---|--:|")
     for name in names:
-        start = time.perf_counter()
-        found = ending(name, devices, days, workers, 0)
-        took = time.perf_counter() - start
-        used = f"{100 * found.hit:.3f} % ({found.hit * devices:,.0f})"
+        found = cases.known(name, seed)
+        if found is None:
+            found = ending(name, cases.devices, cases.days, workers, seed)
+            cases.keep(name, seed, found)
+        used = f"{100 * found.hit:.3f} % ({found.hit * cases.devices:,.0f})"
         print(
             f"| {name} | {found.day or '–'} | {used} | {found.why} | "
-            f"{found.status}, {found.stage} | {took:,.0f} |",
+            f"{found.status}, {found.stage} | {found.seconds:,.0f} |",
             flush=True,
         )
     print(f"peak memory {_peak_gb():.2f} GB")
@@ -99,6 +143,7 @@ def full(names: list[str], devices: int, days: int, workers: int) -> None:
 
 def ending(name: str, devices: int, days: int, workers: int, seed: int) -> Ending:
     """One rollout, to where the rule stops it or the days are over."""
+    start = time.process_time()
     fleet, membership = _fleet(devices, seed, workers)
     made: list[Decision] = []
     rows = roll_out(
@@ -114,8 +159,15 @@ def ending(name: str, devices: int, days: int, workers: int, seed: int) -> Endin
         last = made[-1]
         if last.by == "rule" and last.action in STOPS:
             why = last.reason.partition(":")[0] if last.findings else last.reason
-            return Ending(last.day, why, row.hit / devices, row.status, row.stage)
-    return Ending(None, "", row.hit / devices, row.status, row.stage)
+            return _ending(row, devices, start, last.day, why)
+    return _ending(row, devices, start)
+
+
+def _ending(
+    row: DayRow, devices: int, start: float, day: int | None = None, why: str = ""
+) -> Ending:
+    took = time.process_time() - start
+    return Ending(day, why, row.hit / devices, row.status, row.stage, took)
 
 
 def one_day(devices: int, workers: int) -> None:
@@ -147,7 +199,8 @@ def _plan(seed: int) -> RolloutPlan:
     return load_rollout("standard", [f"salt=repeat-{seed}", f"holdout.salt=holdout-{seed}"])[0]
 
 
-def _row(name: str, found: list[Ending], took: float) -> str:
+def _row(name: str, found: list[Ending]) -> str:
+    took = sum(each.seconds for each in found)
     stopped = [each for each in found if each.day is not None]
     if not stopped:
         far = max({each.stage for each in found}, key=[each.stage for each in found].count)

@@ -119,6 +119,11 @@ class RolloutState(BaseModel):
         """Whether phones that do not have the release may fetch it."""
         return self.status in ("running", "paused", "ended")
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether the last look was taken and did not show that the release may be shipped."""
+        return not self.is_shown and bool(self.looks) and self.looks[-1].fraction >= 1.0
+
 
 def draft(sequence: int) -> RolloutState:
     """The state before the start.

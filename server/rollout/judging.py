@@ -1,4 +1,4 @@
-"""Reading evidence: mismatch first, then the guardrails, then whether the release may be shipped.
+"""Reading evidence: mismatch first, then the guardrails; `shipping` is what comes after them.
 
 Family-wise: of m = guardrails x (tiers + 1) x windows, each alarms from evidence m / alpha on. Each
 of them stays below alpha / m over *all* looks, so the chance of any false halt in the whole rollout
@@ -11,16 +11,11 @@ from math import log
 from models.statistics import always_valid, rare_events
 from models.statistics.effects import Effect, Ratio, compare
 from models.statistics.families import sample_ratio_p
-from models.statistics.group_sequential import bounds
-from models.statistics.sample_size import drift_for, even_looks
 from models.statistics.slow_requests import compare_quantiles
-from server.rollout.decisions import ALL_TIERS, Finding, Look
+from server.rollout.decisions import ALL_TIERS, Finding
 from server.rollout.evidence import RolloutEvidence
 from server.rollout.membership import CONTROL, TREATED
 from server.rollout.settings import WINDOWS, Guardrail, Metric, RolloutPlan
-
-SMALLEST_STEP = 0.01
-"""A look wants this share of the planned information more than the last one had, or all of it."""
 
 
 def mismatches(
@@ -65,33 +60,6 @@ def findings(
     return tuple(sorted(found, key=lambda each: -each.log_evidence))
 
 
-def look(plan: RolloutPlan, evidence: RolloutEvidence, looks: Sequence[Look]) -> Look | None:
-    """Look whether the release is no worse than the margin, by Lan-DeMets bounds.
-
-    The information that was planned for is where a release that changes nothing passes with the
-    power asked for: (drift / (margin x control))^2.
-
-    Returns:
-        None when there is nothing to look at, or it brings nothing that the last look had not.
-    """
-    metric = plan.ship.metric
-    effect = _compare(metric, evidence, None)
-    if effect is None or effect.devices < plan.evidence.min_devices or effect.control <= 0:
-        return None
-    if effect.standard_error <= 0:
-        return None
-    drift = drift_for(plan.ship.power, even_looks(plan.ship.looks), plan.ship.alpha)
-    planned = (drift / (metric.margin * effect.control)) ** 2
-    fraction = min(1.0, effect.standard_error**-2 / planned)
-    last = looks[-1].fraction if looks else 0.0
-    if fraction <= last or (fraction < 1.0 and fraction < last + SMALLEST_STEP):
-        return None
-    fractions = [*(each.fraction for each in looks), fraction]
-    sign = 1.0 if metric.worse == "lower" else -1.0
-    bound = bounds(fractions, plan.ship.alpha)[-1]
-    return Look(fraction=fraction, z=sign * effect.z, bound=bound)
-
-
 def _read_number(
     plan: RolloutPlan, rail: Guardrail, evidence: RolloutEvidence, tier: int | None
 ) -> tuple[float, float, int, float] | None:
@@ -101,7 +69,7 @@ def _read_number(
         effect = compare_quantiles(times[CONTROL], times[TREATED], 0.95, rail.factor)
         spread = rail.spread
     else:
-        effect = _compare(rail, evidence, tier)
+        effect = compared(rail, evidence, tier)
         spread = rail.spread * abs(effect.control) if effect else 0.0
     if effect is None or effect.devices < plan.evidence.min_devices or spread <= 0:
         return None
@@ -135,7 +103,8 @@ def _read_event(
     return float(shares[CONTROL]), float(shares[TREATED]), int(exposed.min()), float(path[-1])
 
 
-def _compare(metric: Metric, evidence: RolloutEvidence, tier: int | None) -> Effect | None:
+def compared(metric: Metric, evidence: RolloutEvidence, tier: int | None) -> Effect | None:
+    """Compare a metric of the two arms in one tier, or in all; None: there is nothing."""
     rows = evidence.rows.pooled(1) if tier is None else evidence.rows[:, tier]
     before = Ratio(metric.before, metric.before_per or None) if metric.before else None
     return compare(

@@ -29,9 +29,10 @@ from collections.abc import Sequence
 from models.errors import DataError, SettingsError
 from server.rollout.decisions import Action, Decision, Finding, Look, RolloutState, Status
 from server.rollout.evidence import RolloutEvidence
-from server.rollout.judging import findings, look, mismatches
+from server.rollout.judging import findings, mismatches
 from server.rollout.membership import TREATED
 from server.rollout.settings import RolloutPlan
+from server.rollout.shipping import look, shortfall
 
 LONGEST_REASON = 1000
 FEWEST_INTERNAL_FAILURES = 2
@@ -212,12 +213,14 @@ class _Case:
         days = self.day - self.state.stage_day
         if days < stage.min_days:
             return f"'{stage.name}' has lasted {days} of {stage.min_days} days"
-        used = self.evidence.internal_exposed
+        used, most = self.evidence.internal_exposed, stage.min_devices
         if not self.is_internal:
             used = int(self.evidence.exposed[TREATED].sum())
-        if used < stage.min_devices:
-            return f"'{stage.name}' has {used:,} of {stage.min_devices:,} devices"
-        return None
+            most = int(self.evidence.admitted[TREATED].sum())
+        if used >= stage.min_devices:
+            return None
+        told = f"'{stage.name}' has {used:,} of {stage.min_devices:,} devices"
+        return told if most >= stage.min_devices else f"{told}, and admits {most:,} only"
 
     def onwards(self, found: Sequence[Finding], looked: Look | None, why: str) -> Decision:
         """One stage further, or the end."""
@@ -271,15 +274,8 @@ def _on_calm(case: _Case, found: Sequence[Finding]) -> Decision:
     if looked and looked.is_shown:
         why = f"no worse than the margin: z {looked.z:.2f} of {looked.bound:.2f}"
         return case.onwards(found, looked, why)
-    last = looked or (state.looks[-1] if state.looks else None)
-    if last is None:
-        return case.made("hold", "too little to look whether it may be shipped", found=found)
-    reason = (
-        f"not yet shown to be no worse than the margin: z {last.z:.2f} of {last.bound:.2f} at "
-        f"{last.fraction:.0%} of the information"
-    )
-    if last.fraction >= 1.0:
-        reason += "; there will be no other look, an operator decides"
+    looks = (*state.looks, looked) if looked else state.looks
+    reason = shortfall(plan, case.evidence, looks)
     return case.made("hold", reason, found=found, looked=looked)
 
 

@@ -90,7 +90,7 @@ def key_figures(report: RolloutReport) -> list[KeyFigure]:
             filled=hit / report.num_devices,
         ),
         KeyFigure(
-            value=formats.size(downloads * report.release_bytes),
+            value=formats.size(sum(day.fetched_bytes for day in report.days)),
             label="were fetched",
             note=f"{formats.count(downloads)} downloads",
             filled=None,

@@ -24,6 +24,7 @@ class DayRow(Node):
     exposed_control: NonNegativeInt
     exposed_treated: NonNegativeInt
     downloads: NonNegativeInt = Field(description="of the release on that day")
+    fetched_bytes: NonNegativeInt = Field(description="of these downloads, by the phone's tier")
     holding: NonNegativeInt = Field(description="devices that have the release at its end")
     hit: NonNegativeInt = Field(description="devices that have used it by then")
     returned: NonNegativeInt = Field(description="devices that went back on that day")
@@ -48,6 +49,23 @@ class StageRow(Node):
     days: NonNegativeInt = Field(description="from the start to its end at the earliest")
 
 
+class UsersRow(Node):
+    """Real users behind the devices, and what the two releases do for them."""
+
+    users: PositiveInt
+    old: str = Field(description="the release before")
+    new: str
+    hits_old: float = Field(description="share of users whose held-out item is in the list")
+    hits_new: float
+    clicks_old: float = Field(description="clicks a list that its ranks come to on the fleet")
+    clicks_new: float
+
+    @property
+    def change(self) -> float | None:
+        """Of the clicks, relative; None: there were none."""
+        return self.clicks_new / self.clicks_old - 1.0 if self.clicks_old > 0 else None
+
+
 class Before(Node):
     """What was known before the start."""
 
@@ -59,6 +77,7 @@ class Before(Node):
     needed: NonNegativeInt = Field(description="devices in each arm for the ship decision")
     days: int | None = Field(description="until the end of the ramp; None: never")
     stages: tuple[StageRow, ...]
+    users: UsersRow | None = Field(default=None, description="None: people are made up")
 
 
 class DecisionRow(Node):

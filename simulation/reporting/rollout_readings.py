@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from simulation.reporting import formats
-from simulation.reporting.rollout_model import Before, Caught, DayRow, DecisionRow, RolloutReport
+from simulation.reporting.rollout_model import (
+    Before,
+    Caught,
+    DayRow,
+    DecisionRow,
+    RolloutReport,
+    UsersRow,
+)
 
 STOPS = ("halt", "roll back")
 
@@ -31,10 +38,23 @@ def before(found: Before) -> str:
         else "This fleet never has as many: the rule will not go beyond half of it. Take a larger "
         "ship.metric.margin, or more devices."
     )
-    return (
+    return _users(found.users) + (
         f"{found.metric} is {found.mean:.4f}; {told}. To show that no more than "
         f"{formats.percent(found.margin)} % of it are lost takes {formats.count(found.needed)} "
         f"devices in each arm. {days}"
+    )
+
+
+def _users(found: UsersRow | None) -> str:
+    if found is None:
+        return ""
+    change = "from none" if found.change is None else f"{100 * found.change:+.1f} %"
+    return (
+        f"Behind the devices stand {formats.count(found.users)} real users. '{found.new}' in place "
+        f"of '{found.old}' puts the held-out item of {formats.percent(found.hits_new)} % of them "
+        f"into the list, before {formats.percent(found.hits_old)} %; that makes "
+        f"{found.clicks_new:.4f} clicks a list, before {found.clicks_old:.4f} ({change}), which "
+        "the rule does not know. "
     )
 
 
@@ -44,12 +64,11 @@ def outcome(
     harm: str,
     days: Sequence[DayRow],
     found: Caught | None,
-    release_bytes: int,
 ) -> str:
     """One paragraph: when it was caught, how many devices were hit, what it cost."""
     last = days[-1]
     share = formats.percent(last.hit / num_devices, 2)
-    cost = formats.size(sum(day.downloads for day in days) * release_bytes)
+    cost = formats.size(sum(day.fetched_bytes for day in days))
     if found is None:
         what = f"Nothing stopped it in {len(days)} days; the rollout is {last.status}."
         if harm:
@@ -58,8 +77,8 @@ def outcome(
             what += " That is right: everybody outside the holdout may have it."
         else:
             what += f" Nothing was wrong, and it got as far as '{last.stage}'."
-        if last.status == "running":
-            what += f" The last word of the rule: {last.reason}."
+        if last.status in ("running", "paused"):
+            what += f" The last word: {last.reason}."
     else:
         at = formats.percent(found.hit / num_devices, 2)
         what = (

@@ -1,5 +1,9 @@
 """A rollout in the terminal: before the start, day by day, the log, a paragraph."""
 
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TypeVar
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,8 +12,13 @@ from rich.text import Text
 from simulation.reporting import formats, rollout_readings, rollout_tables
 from simulation.reporting.rollout_model import Before, RolloutReport
 
-BAR = 24
+BAR = 18
 """Characters of a bar that is the whole fleet."""
+
+LONGEST_RUN, ENDS = 6, 2
+"""Rows of one kind that are shown in full, and how many of a longer run are shown at each end."""
+
+Row = TypeVar("Row")
 
 
 def render_before(found: Before) -> RenderableType:
@@ -22,10 +31,13 @@ def render_before(found: Before) -> RenderableType:
 
 
 def render_rollout(report: RolloutReport) -> RenderableType:
-    """The days, the log, the paragraph."""
+    """The days, the log, the paragraph; the middle of a long run of equal rows is counted only."""
     columns = ("day", "stage", "exposed", "control", "have it", "of the fleet", "decision")
     days = _table("Day by day", columns)
-    for day in report.days:
+    for day in shortened(report.days, lambda each: (each.stage, each.action, each.status)):
+        if isinstance(day, int):
+            days.add_row("…", f"{day} days more", *[""] * (len(columns) - 2))
+            continue
         share = day.holding / report.num_devices
         days.add_row(
             f"{day.day}",
@@ -38,9 +50,28 @@ def render_rollout(report: RolloutReport) -> RenderableType:
         )
     log = _table("The log", ("day", "decision", "by", "why"))
     log.columns[-1].no_wrap = False
-    for line in report.decisions:
+    for line in shortened(report.decisions, lambda each: (each.action, each.by)):
+        if isinstance(line, int):
+            log.add_row("…", "", "", f"{line} lines more of the same kind")
+            continue
         log.add_row(f"{line.day}", line.action, line.by, Text(line.reason))
     return Group(days, log, Text(report.reading))
+
+
+def shortened(rows: Sequence[Row], kind: Callable[[Row], object]) -> list[Row | int]:
+    """Rows, with the middle of every long run of one kind as the number of its rows.
+
+    >>> shortened([1, 2, 2, 2, 2, 2, 2, 2, 2, 3], lambda each: each)
+    [1, 2, 2, 4, 2, 2, 3]
+    """
+    found: list[Row | int] = []
+    for _, group in groupby(rows, kind):
+        run = list(group)
+        if len(run) > LONGEST_RUN:
+            found += [*run[:ENDS], len(run) - 2 * ENDS, *run[-ENDS:]]
+        else:
+            found += run
+    return found
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:

@@ -61,13 +61,25 @@ class Requests(_Part):
     opt_out: float = Field(ge=0, lt=0.2, description="chance to switch recommendations off")
 
 
+class TierBundle(_Part):
+    """What the phones of one tier get of a release, and what it does there."""
+
+    size: str = Field(min_length=1, max_length=40, description="name of the bundle")
+    release_bytes: int = Field(ge=1, description="that a phone fetches, with all but the bundle")
+    memory_mb: float = Field(gt=0, description="that serving wants, megabytes (1e6 bytes)")
+    latency: float = Field(gt=0, le=100, description="factor of the time of a request")
+    clicks: float = Field(ge=0, le=10, description="factor of the chance of a click")
+
+
 class Delivery(_Part):
     """How a release reaches phones, and what they say about themselves."""
 
     check_in_hours: tuple[float, ...] = Field(
         min_length=1, max_length=24, description="hours, UTC, at which phones look for a manifest"
     )
-    release_bytes: int = Field(ge=1, description="of the release")
+    release_bytes: int = Field(ge=1, description="of the release, on tiers without a bundle")
+    encoder_bytes: int = Field(ge=1, description="of them, the encoder bundle")
+    bundles: dict[str, TierBundle] = Field(description="by tier; none: one release for all")
     deadline_s: float = Field(gt=0, description="a download that takes longer is given up")
     internal_share: float = Field(ge=0, le=0.5, description="devices of the team")
     systems: dict[str, float] = Field(min_length=1, description="operating systems, with shares")
@@ -92,6 +104,7 @@ class Operator(_Part):
 
     days_to_roll_back: int = Field(ge=0, le=60, description="after a halt")
     days_after: int = Field(ge=0, le=60, description="days that are looked at after a rollback")
+    quiet_days: int = Field(ge=1, le=365, description="days without a change before a pause")
     most_days: int = Field(ge=1, le=365, description="days after which the simulation stops")
 
 

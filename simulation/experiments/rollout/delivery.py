@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.seeds import uniforms
+from simulation.experiments.rollout.tier_bundles import bytes_of_tiers
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
 from simulation.world.availability import DAY_H, HOUR_S, Availability
 from simulation.world.network import Network
@@ -48,5 +49,6 @@ class Delivery:
         dropout = np.asarray([each.dropout for each in fleet.world.tiers])[tier]
         whole = uniforms(fleet.seed, "release interrupted", ids, day) >= dropout
         network = Network(fleet.world.network, fleet.world.links, fleet.seed)
-        seconds = network.download_s(ids, tier, float(delivery.release_bytes), occasion=day)
+        wanted = bytes_of_tiers(delivery, fleet.tier_names)[tier].astype(np.float64)
+        seconds = network.download_s(ids, tier, wanted, occasion=day)
         return np.asarray(whole & (seconds <= delivery.deadline_s))

@@ -13,6 +13,7 @@ from models.errors import DataError
 from models.progress import Progress, silent
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import AppSettings, load_app
+from simulation.experiments.rollout.real_users import RealUsers
 from simulation.experiments.rollout.rollout_plan import load_rollout
 from simulation.experiments.rollout.rollout_report import report_of
 from simulation.experiments.rollout.rollout_run import (
@@ -47,6 +48,7 @@ def record_rollout(
     seed: int,
     command: str,
     *,
+    people: RealUsers | None = None,
     workers: int = 1,
     progress: Progress = silent,
     told: Told = lambda before: None,
@@ -62,6 +64,7 @@ def record_rollout(
         num_devices: of the fleet.
         seed: of all draws.
         command: the command line that asks for it.
+        people: real users behind the devices; None: they are made up.
         workers: threads.
         progress: told about days.
         told: what is known before the start, before anything is decided.
@@ -78,6 +81,7 @@ def record_rollout(
         world,
         num_devices,
         seed,
+        people=people,
         workers=workers,
         progress=progress,
         told=told,

@@ -13,7 +13,7 @@ from server.rollout.forecast import forecast
 from server.rollout.membership import Membership
 from simulation.experiments.rollout.delivery import Delivery
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
-from simulation.reporting.rollout_model import Before, StageRow
+from simulation.reporting.rollout_model import Before, StageRow, UsersRow
 
 ASKED_DEVICES = 4096
 ASKED_DAYS = 7
@@ -65,6 +65,24 @@ def outlook(fleet: VirtualFleet, membership: Membership) -> Before:
         needed=found.needed,
         days=found.days,
         stages=stages,
+        users=_users(fleet),
+    )
+
+
+def _users(fleet: VirtualFleet) -> UsersRow | None:
+    """What the releases do for the real users, as the experimenter knows and the rule does not."""
+    people, model = fleet.people, fleet.app.click_model
+    if people is None:
+        return None
+    hits, clicks = people.hit_rates(model), people.clicks_per_list(model)
+    return UsersRow(
+        users=people.num_users,
+        old=people.names[0],
+        new=people.names[1],
+        hits_old=hits[0],
+        hits_new=hits[1],
+        clicks_old=clicks[0],
+        clicks_new=clicks[1],
     )
 
 

@@ -34,7 +34,7 @@ def report_of(
         )
         for each in decisions
     )
-    found, size = caught(rows, lines), app.delivery.release_bytes
+    found = caught(rows, lines)
     return RolloutReport(
         title=f"Rollout: {scenario.title}",
         created=datetime.now(UTC),
@@ -45,10 +45,10 @@ def report_of(
         harm=scenario.harm,
         plan=plan.name,
         num_devices=num_devices,
-        release_bytes=size,
+        release_bytes=app.delivery.release_bytes,
         before=before,
         days=tuple(rows),
         decisions=lines,
         caught=found,
-        reading=outcome(num_devices, scenario.title, scenario.harm, rows, found, size),
+        reading=outcome(num_devices, scenario.title, scenario.harm, rows, found),
     )

@@ -26,10 +26,13 @@ from server.rollout.log import DecisionLog
 from server.rollout.membership import Membership
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import AppSettings
+from simulation.experiments.rollout.live_rollout import FIRST_SEQUENCE
+from simulation.experiments.rollout.real_users import RealUsers
 from simulation.experiments.rollout.rollout_outlook import outlook
 from simulation.experiments.rollout.scenarios import Scenario
+from simulation.experiments.rollout.tier_bundles import check_bundles
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
-from simulation.experiments.rollout.virtual_rollout import FIRST_SEQUENCE, roll_out
+from simulation.experiments.rollout.virtual_rollout import roll_out
 from simulation.reporting.rollout_model import Before, DayRow
 from simulation.world.devices import WorldSettings
 
@@ -75,11 +78,13 @@ def setup_of(
     world: WorldSettings,
     num_devices: int,
     seed: int,
+    people: RealUsers | None = None,
 ) -> dict[str, Any]:
     """Everything that a rollout depends on, as JSON has it."""
     parts = {"plan": plan, "scenario": scenario, "app": app, "world": world}
     setup: dict[str, Any] = {name: part.model_dump(mode="json") for name, part in parts.items()}
-    return {**setup, "devices": num_devices, "seed": seed}
+    users = people.digest() if people else ""
+    return {**setup, "devices": num_devices, "seed": seed, "users": users}
 
 
 def refuse_another(folder: Path, setup: dict[str, Any]) -> None:
@@ -111,6 +116,7 @@ def try_rollout(
     num_devices: int,
     seed: int,
     *,
+    people: RealUsers | None = None,
     workers: int = 1,
     progress: Progress = silent,
     told: Told = lambda before: None,
@@ -125,6 +131,7 @@ def try_rollout(
         world: tiers, networks, habits.
         num_devices: of the fleet.
         seed: of all draws.
+        people: real users behind the devices; None: they are made up.
         workers: threads.
         progress: told about days.
         told: what is known before the start, before anything is decided.
@@ -136,10 +143,11 @@ def try_rollout(
         DataError: if the folder's log is damaged, or of another rollout.
         SettingsError: if plan or scenario do not fit the fleet.
     """
-    setup = setup_of(plan, scenario, app, world, num_devices, seed)
+    setup = setup_of(plan, scenario, app, world, num_devices, seed, people)
     refuse_another(folder, setup)
+    check_bundles(plan, app, world)
     progress("drawing the fleet", 0, 1)
-    fleet = VirtualFleet.build(num_devices, app, world, seed, workers)
+    fleet = VirtualFleet.build(num_devices, app, world, seed, workers, people=people)
     scenario.strengths(0, fleet.tier_names, fleet.region_names)  # names are checked before a start
     membership = Membership.of(plan, np.arange(num_devices), fleet.attributes())
     progress("drawing the fleet", 1, 1)

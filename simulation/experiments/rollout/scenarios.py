@@ -40,12 +40,18 @@ What = Literal[
 ]
 FACTORS: tuple[What, ...] = ("clicks", "latency", "bytes", "joules", "check in", "report")
 CHANCES: tuple[What, ...] = ("random lists", "crash", "out_of_memory", "opt_out")
+MOST_EFFECTS = 50
+"""Of one scenario, with the faults that an operator adds to it."""
+
 OLD, NEW = 0, 1
 """First axis of strengths: what the release before does, and the new one."""
 
 
 class Effect(BaseModel):
-    """One thing that a release, or the world, does to some devices."""
+    """One thing that a release, or the world, does to some devices.
+
+    Defaults are neutral elements, not settings: what an effect does not name does not change.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -88,7 +94,7 @@ class Scenario(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="of the scenario")
     title: str = Field(min_length=1, max_length=120, description="what is wrong, in a few words")
     harm: str = Field(max_length=40, description='what a good rule sees; "": it should not halt')
-    effects: tuple[Effect, ...] = Field(max_length=50)
+    effects: tuple[Effect, ...] = Field(max_length=MOST_EFFECTS)
 
     def strengths(
         self, day: int, tiers: Sequence[str], regions: Sequence[str]
@@ -156,6 +162,24 @@ def load_scenario(name: str) -> Scenario:
         where = ".".join(map(str, first["loc"]))
         told = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"scenario {path.name}: {where}: {told}") from error
+
+
+def with_releases(
+    scenario: Scenario, names: tuple[str, str], clicks_old: float, clicks_new: float
+) -> Scenario:
+    """A scenario on real users: two real releases, and whatever else is wrong with the new one.
+
+    Args:
+        scenario: that is tried with them.
+        names: of the release before, and of the new one.
+        clicks_old: a list, that the ranks of the release before come to.
+        clicks_new: those of the new one; fewer are a harm that a good rule sees.
+    """
+    title = f"{names[1]} in place of {names[0]}, on real users"
+    if scenario.effects:
+        title += f"; {scenario.title}"
+    harm = scenario.harm or ("clicks" if clicks_new < clicks_old else "")
+    return scenario.model_copy(update={"title": title[:120], "harm": harm})
 
 
 def own_scenarios() -> list[str]:

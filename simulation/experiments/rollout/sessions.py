@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.seeds import uniforms
-from simulation.experiments.rollout.click_model import click_chance
 from simulation.experiments.rollout.scenarios import What
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet, normals
 
@@ -62,6 +61,7 @@ def use_of(
     ids: NDArray[np.int64],
     day: int,
     sessions: NDArray[np.int64],
+    is_new: NDArray[np.bool_],
     strength: Mapping[What, NDArray[np.float64]],
 ) -> Use:
     """A day of devices that opened the app.
@@ -71,6 +71,7 @@ def use_of(
         ids: (n,) of those that did.
         day: of the rollout.
         sessions: (n,) >= 1.
+        is_new: (n,) which of them have the new release.
         strength: what holds for each of them, (n,) by kind.
     """
     settings, seed = fleet.app.requests, fleet.seed
@@ -78,7 +79,7 @@ def use_of(
     failed = _failures(uniforms(seed, "failures", ids, day), base, strength)
     dead = failed[:, 0] | failed[:, 1]
     requests = np.where(dead, 0, sessions * fleet.app.activity.requests_per_session)
-    chance = click_chance(fleet.app.click_model, fleet.taste[ids], strength["random lists"])
+    chance = fleet.click_chance(ids, is_new, strength["random lists"])
     each, number = _flat(requests)
     hit = uniforms(seed, "click", ids[each], day, number) < (chance * strength["clicks"])[each]
     clicks = np.bincount(each, weights=hit, minlength=len(ids)).astype(np.int64)

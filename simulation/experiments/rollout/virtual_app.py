@@ -38,6 +38,7 @@ from simulation.experiments.rollout.sessions import (
     times_of,
     use_of,
 )
+from simulation.experiments.rollout.tier_bundles import bytes_of_tiers, put_bundles
 from simulation.experiments.rollout.virtual_fleet import DEVICES_AT_A_TIME, VirtualFleet
 
 COLUMNS = ("clicks", "requests", "clicks_before", "requests_before", "bytes", "joules")
@@ -51,18 +52,42 @@ class Tally:
         downloads: phones that fetched the release.
         returned: phones that went back to the release before.
         first_used: phones that used the release for the first time in their life.
+        fetched_bytes: of the downloads.
     """
 
     downloads: int
     returned: int
     first_used: int
+    fetched_bytes: int
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
             self.downloads + other.downloads,
             self.returned + other.returned,
             self.first_used + other.first_used,
+            self.fetched_bytes + other.fetched_bytes,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where devices stand at the end of a day, each (n,) bool.
+
+    Attributes:
+        holds: has the release.
+        used: has ever used it.
+        is_control: in the control arm of the stage.
+        is_admitted: may have the release at the stage.
+        exposed: has used what its arm gives it, in this window of evidence.
+        failed: had an event of some guardrail since.
+    """
+
+    holds: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+    is_control: NDArray[np.bool_]
+    is_admitted: NDArray[np.bool_]
+    exposed: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
 
 
 class VirtualApp:
@@ -79,6 +104,7 @@ class VirtualApp:
         self.fleet, self.membership, self.scenario = fleet, membership, scenario
         self._workers, self._block = workers, block
         self._delivery = Delivery(fleet)
+        self._tier_bytes = bytes_of_tiers(fleet.app.delivery, fleet.tier_names)
         count = fleet.num_devices
         self.holds = np.zeros(count, dtype=bool)  # has the release
         self.used = np.zeros(count, dtype=bool)  # has ever used it
@@ -103,6 +129,7 @@ class VirtualApp:
         if state.stage != self._stage:
             self._enter(state.stage, day)
         strengths = self.scenario.strengths(day, self.fleet.tier_names, self.fleet.region_names)
+        put_bundles(strengths, self.fleet.app.delivery, self.fleet.tier_names)
         is_back = state.status in ("rolled back", "killed")
 
         def work(part: slice) -> tuple[RolloutEvidence, Tally]:
@@ -112,10 +139,21 @@ class VirtualApp:
             return used[0], used[1] + moved
 
         parts = in_blocks(work, len(self._members), self._block, self._workers)
-        total = self._nothing(), Tally(0, 0, 0)
+        total = self._nothing(), Tally(0, 0, 0, 0)
         for change, tally in parts:
             total = total[0] + change, total[1] + tally
         return self._with_admitted(total[0]), total[1]
+
+    def standing(self, devices: slice = slice(None)) -> Standing:
+        """Where some devices stand, or all of them."""
+        return Standing(
+            holds=self.holds[devices].copy(),
+            used=self.used[devices].copy(),
+            is_control=self._arm[devices] == CONTROL,
+            is_admitted=self._admitted[devices].copy(),
+            exposed=self._exposed[devices].copy(),
+            failed=self._failed[devices] > 0,
+        )
 
     def _enter(self, stage: int, day: int) -> None:
         """A stage begins: arms grow, and in another window all evidence begins anew."""
@@ -177,7 +215,7 @@ class VirtualApp:
         ids, sessions = ids[seen], sessions[seen]
         strength = {name: each[seen] for name, each in strength.items()}
         change = self._seen(ids, day, sessions, strength)
-        return change, Tally(0, 0, int(first.sum()))
+        return change, Tally(0, 0, int(first.sum()), 0)
 
     def _strength_of(
         self, ids: NDArray[np.int64], strengths: Mapping[What, NDArray[np.float64]]
@@ -198,7 +236,7 @@ class VirtualApp:
     ) -> RolloutEvidence:
         """Add a day of exposed devices to their columns, and say what changed in the sums."""
         num_tiers = len(self.fleet.tier_names)
-        use = use_of(self.fleet, ids, day, sessions, strength)
+        use = use_of(self.fleet, ids, day, sessions, self.holds[ids], strength)
         arm = self._arm[ids].astype(np.int64)
         cells = np.where(arm >= 0, arm * num_tiers + self.fleet.tier[ids], -1)
         known = self._exposed[ids]
@@ -294,9 +332,10 @@ class VirtualApp:
         ids = ids[self._delivery.checks_in(ids, day, chance)]
         if is_back:  # the files of the release before are still in the other slot
             self.holds[ids] = False
-            return Tally(0, len(ids), 0)
+            return Tally(0, len(ids), 0, 0)
         ids = ids[self._delivery.fetches(ids, day)]
         is_control = self._arm[ids] == CONTROL
         self._ready[ids[is_control]] = True
         self.holds[ids[~is_control]] = True
-        return Tally(int((~is_control).sum()), 0, 0)
+        fetched = np.bincount(self.fleet.tier[ids[~is_control]], minlength=len(self._tier_bytes))
+        return Tally(int(fetched.sum()), 0, 0, int(fetched @ self._tier_bytes))

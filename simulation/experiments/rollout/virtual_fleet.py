@@ -15,6 +15,7 @@ from server.rollout.eligibility import Attributes, version_number
 from simulation.experiments.rollout.app_settings import AppSettings
 from simulation.experiments.rollout.blocks import in_blocks
 from simulation.experiments.rollout.click_model import click_chance
+from simulation.experiments.rollout.real_users import RealUsers
 from simulation.world.availability import Availability
 from simulation.world.devices import WorldSettings, tiers_of
 
@@ -38,6 +39,7 @@ class VirtualFleet:
         internal: (N,) bool.
         requests_before: (N,) uint16, in the days before the start.
         clicks_before: (N,) uint16.
+        people: real users behind the devices; None: they are made up.
     """
 
     app: AppSettings
@@ -51,6 +53,7 @@ class VirtualFleet:
     internal: NDArray[np.bool_]
     requests_before: NDArray[np.uint16]
     clicks_before: NDArray[np.uint16]
+    people: RealUsers | None = None
 
     @classmethod
     def build(
@@ -61,6 +64,7 @@ class VirtualFleet:
         seed: int,
         workers: int = 1,
         block: int = DEVICES_AT_A_TIME,
+        people: RealUsers | None = None,
     ) -> "VirtualFleet":
         """Draw all devices.
 
@@ -71,17 +75,18 @@ class VirtualFleet:
             seed: of all draws, >= 0.
             workers: threads.
             block: devices drawn at a time.
+            people: real users behind the devices; None: they are made up.
         """
         kinds = (np.int8, np.int8, np.float32, np.float32, np.float32, bool, np.uint16, np.uint16)
         columns = [np.empty(num_devices, dtype=kind) for kind in kinds]
 
         def draw(part: slice) -> None:
             ids = np.arange(part.start, part.stop)
-            for column, values in zip(columns, _drawn(ids, app, world, seed), strict=True):
+            for column, values in zip(columns, _drawn(ids, app, world, seed, people), strict=True):
                 column[part] = values
 
         in_blocks(draw, num_devices, block, workers)
-        return cls(app, world, seed, *columns)  # type: ignore[arg-type]
+        return cls(app, world, seed, *columns, people=people)  # type: ignore[arg-type, misc]
 
     @property
     def num_devices(self) -> int:
@@ -97,6 +102,24 @@ class VirtualFleet:
     def region_names(self) -> tuple[str, ...]:
         """Time zones, as "UTC-5"."""
         return tuple(f"UTC{zone.offset_h:+g}" for zone in self.world.habits.time_zones)
+
+    def click_chance(
+        self,
+        ids: NDArray[np.int64],
+        is_new: NDArray[np.bool_],
+        random_share: NDArray[np.floating],
+    ) -> NDArray[np.float64]:
+        """Chance of a click on a list, (n,), before what a scenario makes of it.
+
+        Args:
+            ids: (n,).
+            is_new: (n,) which of them have the new release.
+            random_share: (n,) share of the lists that are random.
+        """
+        model, people = self.app.click_model, self.people
+        if people is None:
+            return click_chance(model, self.taste[ids], random_share)
+        return people.click_chance(model, people.of_devices(self.seed, ids), is_new, random_share)
 
     def attributes(self) -> Attributes:
         """What the devices say about themselves."""
@@ -120,17 +143,28 @@ class VirtualFleet:
 
 
 def _drawn(
-    ids: NDArray[np.int64], app: AppSettings, world: WorldSettings, seed: int
+    ids: NDArray[np.int64],
+    app: AppSettings,
+    world: WorldSettings,
+    seed: int,
+    people: RealUsers | None,
 ) -> tuple[NDArray, ...]:
     """The columns of some devices, in the order of the fields."""
-    use = app.activity
-    quantiles = np.asarray(use.event_quantiles)
-    events = quantiles[(uniforms(seed, "app activity", ids) * len(quantiles)).astype(np.int64)]
-    rate = (use.sessions_per_day * events / quantiles.mean()).astype(np.float32)
+    if people is None:
+        quantiles = np.asarray(app.activity.event_quantiles)
+        places = (uniforms(seed, "app activity", ids) * len(quantiles)).astype(np.int64)
+        active = quantiles[places] / quantiles.mean()
+    else:
+        active = people.activity(people.of_devices(seed, ids))
+    rate = (app.activity.sessions_per_day * active).astype(np.float32)
     spread = app.click_model.taste_spread
     taste = np.exp(spread * normals(seed, "app taste", ids) - spread**2 / 2).astype(np.float32)
     slow = np.exp(app.requests.device_spread * normals(seed, "app speed", ids))
-    requests, clicks = _before(ids, app, rate, taste, seed)
+    if people is None:
+        chance = click_chance(app.click_model, taste)
+    else:
+        chance = people.click_chance(app.click_model, people.of_devices(seed, ids))
+    requests, clicks = _before(ids, app, rate, chance, seed)
     offsets = Availability(world.habits, seed).offsets_h(ids)
     zones = np.zeros(len(ids), dtype=np.int8)
     for place, zone in enumerate(world.habits.time_zones):
@@ -143,7 +177,7 @@ def _before(
     ids: NDArray[np.int64],
     app: AppSettings,
     rate: NDArray[np.float32],
-    taste: NDArray[np.float32],
+    chance: NDArray[np.float64],
     seed: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Requests and clicks before the start: rounded normals with the mean and variance of counts.
@@ -154,7 +188,6 @@ def _before(
     mean = rate.astype(np.float64) * use.before_days
     sessions = np.rint(mean + np.sqrt(mean) * normals(seed, "sessions before", ids))
     requests = np.clip(sessions, 0, 60_000 // use.requests_per_session) * use.requests_per_session
-    chance = click_chance(app.click_model, taste)
     wide = np.sqrt(requests * chance * (1 - chance))
     clicks = np.rint(requests * chance + wide * normals(seed, "clicks before", ids))
     return requests, np.clip(clicks, 0, requests)

@@ -7,9 +7,10 @@ import pytest
 
 from models.seeds import generator
 from models.statistics.moments import Moments
+from server.rollout.decisions import Look, draft
 from server.rollout.evidence import RolloutEvidence
-from server.rollout.judging import look
 from server.rollout.settings import RolloutPlan
+from server.rollout.shipping import information, look, shortfall
 from tests.server.rollout.made_up import COLUMNS, nothing, plan
 
 RUNS, LOOKS, DEVICES, MARGIN = 100, 4, 750, 0.2
@@ -68,3 +69,30 @@ def test_the_last_look_is_taken_however_little_was_missing():
     almost = seen.model_copy(update={"fraction": 0.9995})
     assert look(chosen, most, [almost]) is not None
     assert look(chosen, most, [seen]) is None
+
+
+def test_what_is_missing_is_said_in_one_line():
+    """1,000 devices an arm of click rate 0.1: all the information is that of 2 p (1 - p) / n."""
+    chosen = shipping()
+    seen = clicked(chosen, np.array([100, 100]), 1000)
+    assert shortfall(chosen, nothing(chosen), []).startswith("too little to look")
+    found = information(chosen, seen)
+    assert found is not None and found.devices == 1000
+    assert found.needed == pytest.approx(1000 / found.fraction, abs=1)
+    seen.admitted[:, 0] = found.needed + 5
+    told = shortfall(chosen, seen, [look(chosen, seen, [])])
+    assert "not shown to be within the margin of 20 % after 1 look: z " in told
+    assert told.endswith(f"for {found.needed:,} devices in each arm, 1,000 have used it")
+    seen.admitted[:, 0] = 1200
+    assert shortfall(chosen, seen, [look(chosen, seen, [])]).endswith("and the stage has 1,200")
+    last = look(chosen, clicked(chosen, np.array([9000, 9000]), 90_000), [])
+    assert shortfall(chosen, seen, [last, last]).endswith("last look, an operator decides")
+
+
+def test_when_all_looks_are_taken_in_vain_the_state_says_so():
+    used = Look(fraction=1.0, z=1.0, bound=2.0)
+    state = draft(1).model_copy(update={"looks": (used,)})
+    assert state.is_spent and not draft(1).is_spent
+    assert not state.model_copy(update={"is_shown": True}).is_spent
+    half = used.model_copy(update={"fraction": 0.5})
+    assert not state.model_copy(update={"looks": (half,)}).is_spent

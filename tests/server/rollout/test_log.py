@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.seeds import generator
-from server.rollout.log import DecisionLog, _line
+from server.rollout.log import DecisionLog
+from server.rollout.log_lines import hashed
 from server.rollout.machine import decide, follow, order
 from tests.server.rollout.made_up import TIERS, a_day, nothing, plan
 
@@ -76,7 +77,7 @@ def test_a_line_that_is_well_chained_but_cannot_be_is_refused(tmp_path):
     jump = log.decisions[-1].model_dump(mode="json") | {"action": "advance", "stage": 4}
     body = {"number": 5, "previous": log.head, "decision": jump}
     with log.path.open("a") as file:
-        file.write(_line(body))
+        file.write(hashed(body) + "\n")
     with pytest.raises(DataError, match="line 6 cannot be: no such decision is possible: stage 4"):
         DecisionLog.open(log.path)
 

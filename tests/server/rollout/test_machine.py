@@ -128,10 +128,14 @@ def test_the_last_measured_stage_waits_for_the_ship_decision():
     state = started(4)
     evidence = nothing(PLAN) + a_day(generator(3, "day"), 0, devices=1500)
     decision = decide(PLAN, state, evidence, TIERS, 30)
-    assert decision.action == "hold" and "not yet shown" in decision.reason
+    assert (
+        decision.action == "hold"
+        and "not shown to be within the margin of 2 % after 1 look: z" in decision.reason
+    )
     assert 0 < decision.look.fraction < 1 and decision.look.bound > 2
     again = decide(PLAN, follow(PLAN, state, decision), evidence, TIERS, 31)
     assert again.look is None  # the same evidence is not looked at twice
+    assert again.reason == decision.reason
     shown = state.model_copy(update={"is_shown": True})
     assert decide(PLAN, shown, evidence, TIERS, 30).action == "advance"
 
