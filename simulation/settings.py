@@ -24,6 +24,7 @@ from server.settings import CentralTraining, Federation
 from simulation.data.loading import DataSettings
 from simulation.data.private_text import PrivateTextSettings
 from simulation.data.splits import SplitSettings
+from simulation.overrides import put_override
 from simulation.world.devices import WorldSettings
 from simulation.world.population import PopulationSettings
 
@@ -166,27 +167,6 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
         merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
     return merged
-
-
-def put_override(tree: dict[str, Any], override: str) -> None:
-    """Write one "section.key=value" into a tree of settings.
-
-    Raises:
-        SettingsError: if it is of another form, or a section on the way is a value.
-    """
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise SettingsError(f"--set wants section.key=value, got '{override}'")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *sections, name = key.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise SettingsError(f"--set {override}: '{section}' is a value, not a section")
-    tree[name] = value
 
 
 def _explain(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from models.errors import SettingsError
-from simulation.settings import put_override
+from simulation.overrides import put_override
 
 DEFAULT_FILE = "english.toml"
 

@@ -9,7 +9,6 @@ from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import AppSettings, load_app
 from simulation.experiments.rollout.rollout_plan import load_rollout
 from simulation.experiments.rollout.scenarios import Scenario, load_scenario
-from simulation.settings import load_settings
 from simulation.world.devices import WorldSettings
 
 FEWEST_DEVICES, MOST_DEVICES = 1_000, 10_000_000
@@ -43,6 +42,8 @@ def load_setup(
     Raises:
         SettingsError: if there is no such preset, or a key or value is wrong.
     """
+    from simulation.settings import load_settings  # with torch: a studio that goes on needs none
+
     if not FEWEST_DEVICES <= devices <= MOST_DEVICES:
         raise SettingsError(
             f"{devices:,} devices: the studio takes {FEWEST_DEVICES:,} to {MOST_DEVICES:,}"

@@ -1,9 +1,9 @@
 """Where a studio's rollouts lie: one SQLite file, every change of it one transaction.
 
-    rollouts  number, created, setup          a rollout and all it depends on; the last is the current
-    log       rollout, number, line           the log's lines (server.rollout.log_lines), hash by hash
-    faults    rollout, number, content        what the operator let go wrong
-    days      rollout, day, content           what the page shows of a day
+    rollouts  number, created, setup      a rollout and all it depends on; the last is the current
+    log       rollout, number, line       its log's lines (server.rollout.log_lines)
+    faults    rollout, number, content    what the operator let go wrong
+    days      rollout, day, content       what the page shows of a day
 
 A change is on the disk (WAL, synchronous=FULL) before anybody is told of it; killed in the middle,
 SQLite takes the half of it back. The file is held alone: a second studio in the folder is refused.

@@ -26,10 +26,10 @@ from server.rollout.log import DecisionLog
 from server.rollout.membership import Membership
 from server.rollout.settings import RolloutPlan
 from simulation.experiments.rollout.app_settings import AppSettings
+from simulation.experiments.rollout.live_rollout import FIRST_SEQUENCE
 from simulation.experiments.rollout.rollout_outlook import outlook
 from simulation.experiments.rollout.scenarios import Scenario
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
-from simulation.experiments.rollout.live_rollout import FIRST_SEQUENCE
 from simulation.experiments.rollout.virtual_rollout import roll_out
 from simulation.reporting.rollout_model import Before, DayRow
 from simulation.world.devices import WorldSettings
