@@ -292,6 +292,7 @@ class Studio:
         if saved:
             self._want(saved)
         self._problem = problem
+        self._tell()
 
     def _keep(self) -> None:
         """Remember what a page is to be told of the rollout; with the lock held."""

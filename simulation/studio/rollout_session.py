@@ -11,6 +11,7 @@ must be the one in the log, to the last digit of its evidence.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -66,7 +67,6 @@ class RolloutSession:
     ) -> None:
         setup.scenario.strengths(0, fleet.tier_names, fleet.region_names)  # names are checked
         self.setup = setup
-        self.before: Before = outlook(fleet, membership)
         self.rollout = LiveRollout(setup.plan, fleet, membership, setup.scenario, workers)
         self.decisions: list[Decision] = []
         self.faults: list[Fault] = []
@@ -91,8 +91,19 @@ class RolloutSession:
         fleet = VirtualFleet.build(setup.devices, setup.app, setup.world, setup.seed, workers)
         progress("drawing lots", 1, 3)
         membership = Membership.of(setup.plan, np.arange(setup.devices), fleet.attributes())
+        session = cls(setup, fleet, membership, workers)
         progress("looking ahead", 2, 3)
-        return cls(setup, fleet, membership, workers)
+        _ = session.before  # it may refuse the fleet, and is kept
+        return session
+
+    @cached_property
+    def before(self) -> Before:
+        """What is known before the start.
+
+        Raises:
+            SettingsError: if nobody made a request before the start.
+        """
+        return outlook(self.rollout.fleet, self.rollout.app.membership)
 
     @property
     def day(self) -> int:

@@ -88,7 +88,7 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
-                path, timeout=1.0, isolation_level=None, check_same_thread=False
+                path, timeout=0.2, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
             raise DataError(f"cannot open {path} ({error}): name another folder") from error
