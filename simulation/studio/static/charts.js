@@ -15,8 +15,8 @@ export function evidence(lines, bands, marks, shown, wide = WIDE) {
   const parts = [
     ...bands.map((band, n) => stageBand(band, n, x, days)),
     ...[0, 0.5, 1, 1.5, 2, 2.5].filter((tick) => tick <= top).map((tick) => level(tick, y, wide)),
-    ...marks.map((each) => moment(each, x)),
     ...lines.map((line) => path(line, x, y)),
+    ...marks.map((each, n) => moment(each, x, wide, n % 3)),
     ...dayTicks(days, x),
   ];
   if (shown !== null) parts.push(s("line", { class: "shown", x1: x(shown), x2: x(shown), y1: EDGE.top, y2: HIGH - EDGE.bottom }));
@@ -40,9 +40,11 @@ function level(tick, y, wide) {
   return s("g", { class: tick === 1 ? "level limit" : "level" }, s("line", line), name);
 }
 
-function moment(each, x) {
+function moment(each, x, wide, row) {
   const line = { x1: x(each.day), x2: x(each.day), y1: EDGE.top, y2: HIGH - EDGE.bottom };
-  const sign = s("text", { x: x(each.day), y: HIGH - EDGE.bottom - 6, class: "sign" }, each.sign);
+  const isLate = x(each.day) > wide - 60;
+  const place = { x: x(each.day) + (isLate ? -5 : 5), y: EDGE.top + 13 + 14 * row };
+  const sign = s("text", { ...place, class: isLate ? "sign late" : "sign" }, each.sign);
   return s("g", { class: `moment ${each.kind}` }, s("line", line), sign, s("title", {}, each.text));
 }
 
@@ -66,7 +68,7 @@ function dayTicks(days, x) {
   return ticks.map((day) => s("text", { x: x(day), y: HIGH - 8, class: "x-name" }, day ? String(day) : "day 0"));
 }
 
-/** Two lines over the days, without axes: [{tone, values}] with nulls where nothing was read. */
+/** Two lines over the days, without axes, from the first that was read: [{tone, values}]. */
 export function spark(lines, shown) {
   const [wide, high, edge] = [220, 60, 5];
   const read = lines.flatMap((line) => line.values).filter((value) => value !== null);
@@ -75,7 +77,8 @@ export function spark(lines, shown) {
   let [low, top] = [Math.min(...read), Math.max(...read)];
   const least = 0.08 * Math.max(Math.abs(top), 1e-9); // a flat line is drawn flat
   if (top - low < least) [low, top] = [(low + top - least) / 2, (low + top + least) / 2];
-  const x = (day) => edge + ((wide - 2 * edge) * day) / (days - 1);
+  const first = Math.min(...lines.map((line) => line.values.findIndex((value) => value !== null)).filter((n) => n >= 0));
+  const x = (day) => edge + ((wide - 2 * edge) * (day - first)) / Math.max(1, days - 1 - first);
   const y = (value) => high - edge - ((high - 2 * edge) * (value - low)) / (top - low);
   const drawn = lines.map((line) => {
     const points = line.values.map((value, n) => (value === null ? null : `${x(n)},${y(value)}`));
@@ -88,6 +91,6 @@ export function spark(lines, shown) {
       s("circle", { cx: x(last), cy: y(line.values[last]), r: 3 }),
     );
   });
-  const at = shown === null ? null : s("line", { class: "shown", x1: x(shown), x2: x(shown), y1: 0, y2: high });
+  const at = shown === null || shown < first ? null : s("line", { class: "shown", x1: x(shown), x2: x(shown), y1: 0, y2: high });
   return s("svg", { viewBox: `0 0 ${wide} ${high}`, "aria-hidden": "true", class: "spark-plot" }, at, drawn);
 }

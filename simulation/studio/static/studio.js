@@ -85,6 +85,9 @@ function showIntro(isReady) {
   const parts = [`${count(setup.devices)} virtual phones`, `plan ${setup.plan}`, `seed ${setup.seed}`, `rollout ${state.rollout}`];
   say(byId("overline"), parts.join(" · "));
   say(byId("title"), sentence(setup.title));
+  const broken = state.faults.map((fault) => `${fault.title} (day ${fault.day})`);
+  byId("broken").hidden = !broken.length;
+  say(byId("broken"), broken.length ? `Broken by you: ${broken.join("; ")}.` : "");
   document.title = `${isReady ? now.status : "busy"}, day ${now.day} · Pocketfleet studio`;
   mark(byId("coach"), "data-status", isReady ? now.status : "busy");
   say(byId("headline"), isReady ? state.live.headline : sentence(state.phase.what));
