@@ -9,7 +9,9 @@
       package/      what is installed on a phone
       arms/NAME/    jobs, cohort plan, history, final parameters of a federated arm
       deployment/   what machines of a deployment are given
-      report/       index.html and report.json
+      server-lists.npz  what the server teacher recommends to each user of a comparison
+      rollout/      a run of its own: the package tried on a virtual fleet
+      report/       index.html and report.json, rollout.html where there is one
 
 `status` is "running" from the first moment and "complete" only at the end, so a run that broke is
 never taken for a whole one.
@@ -111,6 +113,16 @@ class RunFolder:
     def report(self) -> Path:
         """Where the report is drawn."""
         return self.path / "report"
+
+    @property
+    def server_lists(self) -> Path:
+        """What the server teacher recommends to each user of a comparison."""
+        return self.path / "server-lists.npz"
+
+    @property
+    def rollout(self) -> Path:
+        """A run folder in this one: its package, tried on a virtual fleet."""
+        return self.path / "rollout"
 
     @property
     def deployment(self) -> Path:

@@ -1,14 +1,17 @@
 """The verb that tries a rollout on the virtual fleet: rollout."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import SettingsError
 from simulation.commands import options
 from simulation.commands.console import Voice, command_line
-from simulation.run_folder import RunFolder, git_commit, running
+from simulation.run_folder import RunFolder, running
+
+if TYPE_CHECKING:
+    from simulation.reporting.rollout_model import RolloutReport
 
 ScenarioName = Annotated[
     str | None,
@@ -23,9 +26,6 @@ Devices = Annotated[int, typer.Option("--devices", min=1000, help="Devices of th
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the fleet and of all draws.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Threads.")]
 Listed = Annotated[bool, typer.Option("--list", help="Name the scenarios and plans, and stop.")]
-
-LOGS = "rollout"
-"""Of a run folder: where log, setup and days are."""
 
 
 def rollout(
@@ -51,7 +51,11 @@ def rollout(
 
       pocketfleet rollout --scenario healthy --devices 20000 --set ship.metric.margin=0.1
 
+      pocketfleet rollout --scenario quality-2 --out runs/quickstart/quality-2
+
       pocketfleet rollout --list
+
+    In a folder of a finished comparison, as in the third line, the comparison's report shows it.
     """
     from simulation.experiments.rollout.rollout_plan import own_plans
     from simulation.experiments.rollout.scenarios import load_scenario, own_scenarios
@@ -79,11 +83,11 @@ def _try(
     overrides: list[str],
 ) -> None:
     from simulation.experiments.rollout.app_settings import load_app
+    from simulation.experiments.rollout.recorded_rollout import LOGS, record_rollout
     from simulation.experiments.rollout.rollout_plan import load_rollout
-    from simulation.experiments.rollout.rollout_report import report_of
-    from simulation.experiments.rollout.rollout_run import refuse_another, setup_of, try_rollout
+    from simulation.experiments.rollout.rollout_run import refuse_another, setup_of
     from simulation.experiments.rollout.scenarios import load_scenario
-    from simulation.reporting.rollout_html import write_rollout_page
+    from simulation.reporting.rollout_html import DATA_NAME, PAGE_NAME
     from simulation.reporting.rollout_terminal import render_before, render_rollout
     from simulation.settings import load_settings
 
@@ -93,37 +97,37 @@ def _try(
     settings = load_settings("quickstart", [*others, f"seed={seed}"])
     refuse_another(out / LOGS, setup_of(plan, scenario, app, settings.world, devices, seed))
     with running(out, "rollout", settings, command_line()) as run, voice.progress() as progress:
-        before, rows, decisions = try_rollout(
-            _folder(run),
+        report = record_rollout(
+            run,
             plan,
             scenario,
             app,
             settings.world,
             devices,
             seed,
+            command_line(),
             workers=workers,
             progress=progress,
             told=lambda known: voice.show(render_before(known)),
         )
-        report = report_of(
-            plan,
-            scenario,
-            app,
-            devices,
-            seed,
-            before,
-            rows,
-            decisions,
-            command_line(),
-            git_commit(),
-        )
-        page = out / "report" / "rollout.html"
-        twin = write_rollout_page(report, page)
+    page, twin = out / "report" / PAGE_NAME, out / "report" / DATA_NAME
     voice.show(render_rollout(report))
-    voice.show(f"Page: {page}\nThe same as JSON: {twin}\nThe log: {_folder(run)}")
+    voice.show(f"Page: {page}\nThe same as JSON: {twin}\nThe log: {run.path / LOGS}")
+    around = _draw_around(run, report)
+    if around:
+        voice.show(f"Report of the run around it: {around}")
     found = {"page": page, "data": twin, "last_status": report.last.status}
     voice.result({**found, **report.model_dump(mode="json")})
 
 
-def _folder(run: RunFolder) -> Path:
-    return run.path / LOGS
+def _draw_around(run: RunFolder, rollout: "RolloutReport") -> Path | None:
+    """Draw the report of the comparison that this folder lies in; None: it lies in none."""
+    from simulation.reporting.html import DATA_NAME, load_report, write_report
+
+    around = RunFolder(run.path.parent)
+    if not (around.path / "run.json").is_file() or around.record().status != "complete":
+        return None
+    if not (around.report / DATA_NAME).is_file():
+        return None
+    report = load_report(around.report).model_copy(update={"rollout": rollout})
+    return write_report(report, around.report)

@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
 from models.errors import DataError, SettingsError
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from simulation.reporting.model import ReportData
     from simulation.settings import Settings
 
+RolloutDevices = Annotated[
+    int,
+    typer.Option(
+        "--rollout-devices",
+        min=0,
+        help="Devices of the virtual fleet that the new package is rolled out to; 0: none.",
+    ),
+]
+GivenRollout = Annotated[
+    Path | None,
+    typer.Option("--rollout", help="The folder of a rollout that the report is to show."),
+]
+
 
 def quickstart(
     preset: options.Preset = "quickstart",
@@ -25,12 +39,14 @@ def quickstart(
     target_epsilon: options.TargetEpsilon = None,
     overrides: options.Overrides = None,
     fresh: options.Fresh = False,
+    rollout_devices: RolloutDevices = 20_000,
     machine: options.Machine = False,
 ) -> None:
-    """The whole job on real data: compress, federate, compare, report.
+    """The whole job on real data: compress, federate, compare, report, roll out.
 
     Fetches MovieLens-100K and the text teacher (pinned, hash-checked), makes the encoder bundle,
-    trains every arm, and writes report/index.html into the run folder.
+    trains every arm, and writes report/index.html into the run folder. In the end the new package
+    is rolled out to a small virtual fleet (report/rollout.html).
 
     Examples:
 
@@ -38,6 +54,13 @@ def quickstart(
 
       pocketfleet quickstart --out runs/mine --set federation.rounds=40 --set seed=1
     """
+    from simulation.experiments.rollout.recorded_rollout import FEWEST_DEVICES
+
+    if 0 < rollout_devices < FEWEST_DEVICES:
+        raise SettingsError(
+            f"--rollout-devices is {rollout_devices}: give {FEWEST_DEVICES:,} or more, or 0 for no "
+            "rollout"
+        )
     _compare(
         "quickstart",
         preset,
@@ -46,6 +69,7 @@ def quickstart(
         [*_private(target_epsilon), *(overrides or ())],
         fresh,
         machine,
+        rollout_devices,
     )
 
 
@@ -87,8 +111,10 @@ def _compare(
     overrides: list[str],
     fresh: bool,
     machine: bool,
+    rollout_devices: int = 0,
 ) -> None:
     from simulation.experiments.comparison import compare
+    from simulation.experiments.rollout.recorded_rollout import roll_out_package
     from simulation.reporting.html import write_report
     from simulation.settings import load_settings
 
@@ -97,6 +123,11 @@ def _compare(
     with running(out, verb, settings, command_line()) as run, voice.progress() as progress:
         found = compare(run, settings, cache_folder(), engine, progress, fresh=fresh)
         page = write_report(found, run.report)
+    if rollout_devices:  # the comparison is complete by now, whatever becomes of its rollout
+        with voice.progress() as progress:
+            tried = roll_out_package(run, rollout_devices, command_line(), progress)
+        found = found.model_copy(update={"rollout": tried})
+        page = write_report(found, run.report)
     _show(voice, found, page)
 
 
@@ -104,9 +135,12 @@ def _show(voice: Voice, found: "ReportData", page: Path) -> None:
     from simulation.reporting.terminal import render_terminal
 
     voice.show(render_terminal(found))
+    if found.rollout:
+        voice.show(f"Rollout: {found.rollout.reading}")
     voice.show(f"Report: {page}")
     full = {arm.key: arm.model_dump(mode="json")["metrics"]["full"] for arm in found.arms}
-    voice.result({"report": page, "headline": found.headline, "arms": full})
+    tried = {"rollout": found.rollout.last.status} if found.rollout else {}
+    voice.result({"report": page, "headline": found.headline, "arms": full, **tried})
 
 
 def compress(
@@ -260,14 +294,19 @@ def _learning_curve(title: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def report(run: options.Run, machine: options.Machine = False) -> None:
+def report(
+    run: options.Run, rollout: GivenRollout = None, machine: options.Machine = False
+) -> None:
     """Draw the report of a finished comparison again, from its report.json.
 
     Examples:
 
       pocketfleet report runs/quickstart
+
+      pocketfleet report runs/quickstart --rollout runs/garbage
     """
     from simulation.reporting.html import load_report, write_report
+    from simulation.reporting.rollout_html import load_rollout_report
 
     voice = Voice(machine)
     folder = RunFolder(run.resolve())
@@ -279,4 +318,6 @@ def report(run: options.Run, machine: options.Machine = False) -> None:
             "its end, or run it again"
         )
     found = load_report(folder.report / "report.json")
+    if rollout is not None:
+        found = found.model_copy(update={"rollout": load_rollout_report(rollout)})
     _show(voice, found, write_report(found, folder.report))

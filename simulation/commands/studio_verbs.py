@@ -24,6 +24,10 @@ Devices = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Of the fleet and of all draws.  [default: 0]")
 ]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--run", help="A finished quickstart or compare, to look into its phones."),
+]
 Folder = Annotated[
     Path, typer.Option("--out", "-o", help="The studio's folder; what is in it goes on.")
 ]
@@ -39,6 +43,7 @@ def studio(
     devices: Devices = None,
     plan: PlanName = None,
     seed: Seed = None,
+    run: RunFolder = None,
     out: Folder = Path("runs/studio"),
     port: Port = 8321,
     workers: Workers = 2,
@@ -57,11 +62,13 @@ def studio(
 
       pocketfleet studio --scenario poisoned-update --devices 1000000 --out runs/poisoned
 
+      pocketfleet studio --run runs/quickstart
+
       pocketfleet studio --port 9000 --no-open
     """
     from simulation.studio.serving import Wanted, serve
 
     voice = Voice(machine=False)
     wanted = Wanted(scenario, plan, devices, seed, tuple(overrides or ()))
-    serve(out, port, wanted, voice.note, workers=workers, opens=opens)
+    serve(out, port, wanted, voice.note, workers=workers, opens=opens, run=run)
     voice.note(f"the studio is closed; the same command goes on where it was ({out})")

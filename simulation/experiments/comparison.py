@@ -32,6 +32,7 @@ from simulation.experiments.phone_costs import (
     install_package,
     measure_phone,
 )
+from simulation.experiments.server_lists import keep_server_lists
 from simulation.experiments.slices import slicings_of
 from simulation.experiments.summary import Summary
 from simulation.experiments.training import (
@@ -110,6 +111,7 @@ def compare(
         ),
         slicings=slicings_of(materials, [tier.name for tier in settings.world.tiers]),
     )
+    keep_server_lists(run, settings, outcome)
     return Summary(run, settings, outcome, datetime.now(UTC)).report()
 
 

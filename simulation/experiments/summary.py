@@ -29,6 +29,7 @@ from simulation.experiments.arms import (
 )
 from simulation.experiments.examples import user_examples
 from simulation.experiments.outcome import Outcome
+from simulation.reporting import formats
 from simulation.reporting import model as tree
 from simulation.run_folder import RunFolder
 from simulation.settings import Settings
@@ -324,7 +325,7 @@ class Summary:
                     can_serve=can_hold(tier, costs.model_bytes),
                     note=(
                         f"assumed {on_tier_s(1.0, tier):.1f}x the time of this machine: "
-                        f"{whole_ms:.0f} ms a request; serving adds "
+                        f"{formats.milliseconds(whole_ms)} a request; serving adds "
                         f"{costs.model_bytes / 1e6:.0f} MB of the {tier.memory_mb:.0f} MB it has"
                     ),
                 )

@@ -2,46 +2,41 @@
 
     ReportData ── figures (plots) ──┐
                ── readings ─────────┼── template.html + report.css ── index.html
-               ── tables ───────────┘                             └── report.json (the same data)
+               ── tables ───────────┘                             ├── report.json (the same data)
+    its rollout ── rollout.html, rollout.json ────────────────────┘  where there is one
 
 The page loads nothing: its style and plots are inline, it has no script, and its content security
 policy forbids both. Item titles are not trusted; jinja2 escapes them, autoescape is never off.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from models.errors import DataError
 from models.files import write_text
-from simulation.reporting import figures, formats, readings, tables
+from simulation.reporting import (
+    figures,
+    formats,
+    readings,
+    rollout_figures,
+    rollout_readings,
+    tables,
+)
 from simulation.reporting.model import PRIMARY_METRIC, Interval, ReportData
-from simulation.reporting.pages import style, template
+from simulation.reporting.pages import KeyFigure, style, template
+from simulation.reporting.rollout_html import PAGE_NAME as ROLLOUT_PAGE
+from simulation.reporting.rollout_html import key_figures as rollout_key_figures
+from simulation.reporting.rollout_html import write_rollout_page
 
 PAGE_NAME = "index.html"
 DATA_NAME = "report.json"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFigure:
-    """One of the large numbers at the top.
-
-    Args:
-        value: the number as text.
-        label: what it is.
-        note: its interval, bound or companion; "" for none.
-        filled: share of a meter to fill, from 0 to 1; None for no meter.
-    """
-
-    value: str
-    label: str
-    note: str
-    filled: float | None
-
-
 def write_report(report: ReportData, folder: Path) -> Path:
     """Write `index.html` and its twin `report.json`, each whole or not at all.
+
+    A report with a rollout has the rollout's page and twin beside it.
 
     Args:
         report: what the run found.
@@ -55,6 +50,8 @@ def write_report(report: ReportData, folder: Path) -> Path:
     """
     page = render_page(report)
     write_text(folder / DATA_NAME, report.model_dump_json(indent=2))
+    if report.rollout:
+        write_rollout_page(report.rollout, folder / ROLLOUT_PAGE)
     write_text(folder / PAGE_NAME, page)
     return folder / PAGE_NAME
 
@@ -91,6 +88,10 @@ def render_page(report: ReportData) -> str:
         readings=readings,
         tables=tables,
         primary_metric=PRIMARY_METRIC,
+        rollout_page=ROLLOUT_PAGE,
+        rollout_key_figures=rollout_key_figures,
+        rollout_figures=rollout_figures,
+        rollout_readings=rollout_readings,
     )
 
 

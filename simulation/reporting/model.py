@@ -6,7 +6,8 @@
     ├── data ── private_text                                          what went in
     ├── arms ── metrics, share_of_teacher, cost, left_device          what came out
     ├── contrasts, rounds, tiers, latency, compression                why
-    └── recommendations, leak_check                                   what to look at
+    ├── recommendations, leak_check                                   what to look at
+    └── rollout                                                       the package on a fleet
 
 Metrics are fractions from 0 to 1; the page shows them in percent. Sizes are bytes, times are
 seconds or milliseconds as the name says. `None` means "not measured", never zero. The tree holds
@@ -18,8 +19,6 @@ from typing import Literal, Self
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     NonNegativeFloat,
@@ -28,6 +27,9 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+from simulation.reporting.node import Node
+from simulation.reporting.rollout_model import RolloutReport
 
 MetricName = Literal["hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr", "auc"]
 """A ranking metric, averaged over users."""
@@ -46,12 +48,6 @@ PRIMARY_METRIC: MetricName = "ndcg@10"
 
 SIGNIFICANCE = 0.05
 """A difference is called clear below this p-value, after correction for all differences."""
-
-
-class Node(BaseModel):
-    """A frozen part of the tree that takes no unknown keys and no NaN (JSON has none)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Interval(Node):
@@ -293,6 +289,9 @@ class ReportData(Node):
     limits: tuple[str, ...] = Field(description="what this run does not show")
     privacy: tuple[str, ...] = Field(
         default=(), description="what is promised of the federated arms, epsilon first; or nothing"
+    )
+    rollout: RolloutReport | None = Field(
+        default=None, description="of the run's package on a virtual fleet; None: not tried"
     )
 
     @model_validator(mode="after")

@@ -1,12 +1,30 @@
-"""What all pages share: their style, and templates whose autoescape is never off."""
+"""What all pages share: style, large numbers, and templates whose autoescape is never off."""
 
 import functools
+from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 _HOME = resources.files("simulation.reporting")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """One of the large numbers at the top.
+
+    Args:
+        value: the number as text.
+        label: what it is.
+        note: its interval, bound or companion; "" for none.
+        filled: share of a meter to fill, from 0 to 1; None for no meter.
+    """
+
+    value: str
+    label: str
+    note: str
+    filled: float | None
 
 
 def style() -> Markup:

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from models.errors import DataError
 from models.files import write_text
 from simulation.reporting import formats, rollout_figures, rollout_readings, rollout_tables
-from simulation.reporting.html import KeyFigure
-from simulation.reporting.pages import style, template
+from simulation.reporting.pages import KeyFigure, style, template
 from simulation.reporting.rollout_model import RolloutReport
+
+PAGE_NAME = "rollout.html"
+DATA_NAME = "rollout.json"
 
 
 def write_rollout_page(report: RolloutReport, page: Path) -> Path:
@@ -26,6 +31,28 @@ def write_rollout_page(report: RolloutReport, page: Path) -> Path:
     write_text(twin, report.model_dump_json(indent=2) + "\n")
     write_text(page, rendered)
     return twin
+
+
+def load_rollout_report(path: Path) -> RolloutReport:
+    """Read a `rollout.json`, or that of a run folder that `pocketfleet rollout` made.
+
+    Raises:
+        DataError: if there is none, or it is damaged.
+    """
+    file = path / "report" / DATA_NAME if path.is_dir() else path
+    try:
+        return RolloutReport.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"cannot read the rollout {file}: {error.strerror}; give the folder of a rollout that "
+            "has ended"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(
+            f"{file} is not a rollout: {place}: {first['msg']}; run `pocketfleet rollout` again"
+        ) from error
 
 
 def render_rollout(report: RolloutReport) -> str:

@@ -13,7 +13,7 @@ It holds sums over virtual devices. `None` means "not measured" or "never".
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt
 
-from simulation.reporting.model import Node
+from simulation.reporting.node import Node
 
 
 class DayRow(Node):

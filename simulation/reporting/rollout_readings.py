@@ -87,6 +87,16 @@ def _left(days: Sequence[DayRow]) -> str:
     )
 
 
+def of_package(report: RolloutReport) -> str:
+    """What was tried on whom, and what that does not show."""
+    return (
+        f"The package of {formats.size(report.release_bytes)} as a release on "
+        f"{formats.count(report.num_devices)} virtual devices, plan '{report.plan}', scenario "
+        f"'{report.scenario}'. Devices, clicks and faults are made up: this shows the ramp and the "
+        "rule that guards it, not that people like this package."
+    )
+
+
 def headline(report: RolloutReport) -> str:
     """One line under the title."""
     return (

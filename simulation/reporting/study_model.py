@@ -10,7 +10,8 @@ Metrics are fractions from 0 to 1. `None` means "not measured" or "no such thing
 
 from pydantic import AwareDatetime, Field, JsonValue, NonNegativeInt
 
-from simulation.reporting.model import Interval, Node
+from simulation.reporting.model import Interval
+from simulation.reporting.node import Node
 
 
 class StudyEstimate(Node):

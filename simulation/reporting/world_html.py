@@ -8,8 +8,7 @@ from pathlib import Path
 
 from models.files import write_text
 from simulation.reporting import formats, world_figures, world_readings, world_tables
-from simulation.reporting.html import KeyFigure
-from simulation.reporting.pages import style, template
+from simulation.reporting.pages import KeyFigure, style, template
 from simulation.reporting.world_model import WorldReport
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from simulation.reporting.model import Node
+from simulation.reporting.node import Node
 
 Share = float
 """From 0 to 1."""

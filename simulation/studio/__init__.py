@@ -7,4 +7,5 @@ store             SQLite: setup, log, faults, days
 driver            the clock: days while it plays, one change at a time
 snapshot          what the page is told      advice      what it says to do next
 web, guards       FastAPI, loopback only     page.html, static/
+phone_preview     one phone of a finished run; phone_* beside it
 """

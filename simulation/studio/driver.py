@@ -30,6 +30,8 @@ SLOWEST, FASTEST = 0.2, 20.0
 _BREATH_S = 0.005
 """Between two days: whoever waits for the lock gets it."""
 
+_LAST_MOMENT_S = 0.5
+
 Heard = Callable[[], None]
 
 
@@ -78,7 +80,7 @@ class Studio:
         with self._wake:
             self._wake.notify_all()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_LAST_MOMENT_S)  # a fleet that is being drawn is not waited for
         with self._lock:
             self._store.close()
 

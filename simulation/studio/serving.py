@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import APIRouter
 
 from models.errors import DataError, SettingsError
 from simulation.studio.driver import Studio
 from simulation.studio.rollout_setup import RolloutSetup, load_setup
 from simulation.studio.store import Saved, Store
 from simulation.studio.web import make_app
+
+if TYPE_CHECKING:
+    from simulation.studio.phone_preview import PhonePreview
 
 LOOPBACK = "127.0.0.1"
 
@@ -67,7 +70,7 @@ def serve(
     *,
     workers: int = 1,
     opens: bool = False,
-    phones: APIRouter | None = None,
+    run: Path | None = None,
 ) -> None:
     """Serve a studio until Ctrl-C or SIGTERM.
 
@@ -78,12 +81,14 @@ def serve(
         note: told the address.
         workers: threads of the fleet.
         opens: whether to open the page in a browser.
-        phones: routes of the phone preview.
+        run: a finished comparison whose phones the page looks into.
 
     Raises:
         SettingsError: if the port is taken, or a preset is wrong.
-        DataError: if the folder holds another rollout, or what no studio wrote.
+        DataError: if the folder holds another rollout, or what no studio wrote; or the run is none
+            that can be looked into.
     """
+    phones = _phones(run)
     with _bound(port) as bound:
         port = bound.getsockname()[1]
         store = Store.open(folder)
@@ -126,6 +131,14 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def _phones(run: Path | None) -> "PhonePreview | None":
+    if run is None:
+        return None
+    from simulation.studio.phone_preview import PhonePreview  # with torch: only who asks waits
+
+    return PhonePreview.open(run)
+
+
 def _first(saved: Saved | None, wanted: Wanted, folder: Path) -> RolloutSetup | None:
     """The rollout to begin with; None: the folder's goes on."""
     if saved is None:
@@ -150,6 +163,7 @@ def _bound(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((LOOPBACK, port))
+        bound.listen()  # at once: bound alone, somebody else may still bind it too
     except OSError as error:
         bound.close()
         raise SettingsError(

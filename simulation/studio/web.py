@@ -5,13 +5,14 @@
     GET  /api/state        everything          POST /api/play      start or stop the clock
     GET  /api/events       changes, as SSE     POST /api/step      one day
     GET  /api/log          the log, as lines   POST /api/rollouts  a new rollout
+    GET  /api/phones...    a phone of a finished run (`phone_api`)
 
 A mistake is {"error": "one sentence"} with a status from 400 on.
 """
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,26 +30,29 @@ from simulation.studio.driver import Studio
 from simulation.studio.events import events
 from simulation.studio.guards import LoopbackOnly
 from simulation.studio.palette import palette
+from simulation.studio.phone_api import phone_router
 from simulation.studio.rollout_setup import FEWEST_DEVICES, MOST_DEVICES, load_setup
+
+if TYPE_CHECKING:  # it knows a whole run, and loads torch with it
+    from simulation.studio.phone_preview import PhonePreview
 
 _HOME = resources.files("simulation.studio")
 
 
-def make_app(studio: Studio, port: int, phones: APIRouter | None = None) -> FastAPI:
+def make_app(studio: Studio, port: int, phones: "PhonePreview | None" = None) -> FastAPI:
     """Make the application.
 
     Args:
         studio: what the page looks at and changes.
         port: that will be served; requests to any other are refused.
-        phones: the routes of the phone preview; None: no run was given to look into.
+        phones: of a finished run, to look into; None: the page says how to get one.
     """
     app = FastAPI(title="Pocketfleet studio", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(LoopbackOnly, port=port)
     app.include_router(_pages())
     app.include_router(_reads(studio))
     app.include_router(_changes(studio))
-    if phones is not None:
-        app.include_router(phones)
+    app.include_router(phone_router(phones))
     app.mount("/static", StaticFiles(directory=Path(str(_HOME / "static"))))
     app.add_exception_handler(PocketfleetError, _on_mistake)
     app.add_exception_handler(RequestValidationError, _on_wrong_body)

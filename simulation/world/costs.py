@@ -57,19 +57,25 @@ def can_hold(tier: Tier, serving_bytes: float) -> bool:
     return serving_bytes <= tier.memory_mb * 1e6
 
 
+def computing_cost(reference_s: float, tier: Tier) -> Cost:
+    """Of what took so many seconds on one core of the measuring machine."""
+    seconds = on_tier_s(reference_s, tier)
+    return Cost(seconds, seconds * tier.active_w)
+
+
 def encode_cost(world: WorldSettings, tier: Tier) -> Cost:
     """Of one text of 10 pieces through the encoder bundle."""
-    return _computing(world.reference.encode_s, tier)
+    return computing_cost(world.reference.encode_s, tier)
 
 
 def rank_cost(world: WorldSettings, tier: Tier) -> Cost:
     """Of ranking the catalogue once."""
-    return _computing(world.reference.rank_s, tier)
+    return computing_cost(world.reference.rank_s, tier)
 
 
 def train_cost(world: WorldSettings, tier: Tier, steps: int = 1) -> Cost:
     """Of local training steps on the phone's own history."""
-    return _computing(world.reference.step_s * steps, tier)
+    return computing_cost(world.reference.step_s * steps, tier)
 
 
 def download_cost(world: WorldSettings, tier: Tier, num_bytes: float) -> Cost:
@@ -97,11 +103,6 @@ def round_cost(
     """Of taking part in one round of training."""
     down, up = download_cost(world, tier, bytes_down), upload_cost(world, tier, bytes_up)
     return down + train_cost(world, tier, steps) + up
-
-
-def _computing(reference_s: float, tier: Tier) -> Cost:
-    seconds = on_tier_s(reference_s, tier)
-    return Cost(seconds, seconds * tier.active_w)
 
 
 def _radio_joules(world: WorldSettings, num_bytes: float) -> float:

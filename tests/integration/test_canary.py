@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import clients.app
 import clients.recommender_training
 from clients.protocol.messages import TrainReply
-from models.errors import EngineError
+from models.errors import DataError, EngineError
 from models.metrics import PROTOCOLS
 from server.history import History
 from server.settings import Federation
@@ -26,6 +26,8 @@ from simulation.engines.flower import RAY_ADDRESS, run_flower
 from simulation.engines.inline import run_inline
 from simulation.engines.pool import run_in_pool
 from simulation.reporting.html import load_report
+from simulation.run_folder import RunFolder
+from simulation.studio.phone_preview import PhonePreview
 from tests.integration.canaries import (
     FIRST_TIME_S,
     Canaries,
@@ -235,3 +237,6 @@ def test_canary_is_not_in_the_report_of_a_private_run(tmp_path: Path, monkeypatc
     assert canaries.found_in((out / "run.json").read_bytes()) == set()
     report = load_report(out / "report")
     assert report.recommendations == () and report.privacy
+    assert not RunFolder(out).server_lists.exists()
+    with pytest.raises(DataError, match="nobody is shown"):
+        PhonePreview.open(out)

@@ -1,5 +1,6 @@
 """The whole job on a made-up table with a tiny made-up teacher: every floor, every joint."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from simulation.__main__ import run
 from simulation.experiments.arms import CARDS, FEDERATED
 from simulation.experiments.federation import read_arm
 from simulation.experiments.materials import check_materials, prepare_materials
+from simulation.experiments.rollout.recorded_rollout import LOGS, roll_out_package
 from simulation.reporting.html import load_report
 from simulation.run_folder import RunFolder
 from simulation.settings import load_settings
@@ -83,15 +85,10 @@ latency_requests = 10
     return preset
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+@pytest.fixture
+def finished(finished_quickstart):
     """One run of the quickstart, used by all tests below."""
-    folder = tmp_path_factory.mktemp("quickstart")
-    preset = write_inputs(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETFLEET_CACHE", str(folder / "cache"))
-        assert run(["quickstart", "--preset", str(preset), "--out", str(folder / "run")]) == 0
-    return folder
+    return finished_quickstart
 
 
 @pytest.fixture(autouse=True)
@@ -262,6 +259,52 @@ def test_report_draws_the_page_again(finished):
     page.unlink()
     assert run(["report", str(finished / "run")]) == 0
     assert page.read_text("utf-8") == before
+
+
+def test_the_package_is_rolled_out_and_the_report_shows_it(finished):
+    report = load_report(finished / "run" / "report").rollout
+    package = DevicePackage.open(finished / "run" / "package")
+    assert (report.num_devices, report.release_bytes) == (1000, package.num_bytes)
+    page = (finished / "run" / "report" / "index.html").read_text("utf-8")
+    assert '<a href="rollout.html">' in page and report.reading in html.unescape(page)
+    own = finished / "run" / "rollout" / "report" / "rollout.html"
+    assert (finished / "run" / "report" / "rollout.html").read_bytes() == own.read_bytes()
+
+
+def test_a_rollout_that_was_killed_goes_on_and_one_of_another_package_goes(finished):
+    copy = RunFolder(finished / "rolled")
+    shutil.copytree(finished / "run", copy.path)
+    log = copy.rollout / LOGS / "decisions.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(b"".join(whole.splitlines(keepends=True)[:6]))  # killed on the third day
+    first = load_report(copy.report).rollout
+    again = roll_out_package(copy, 1000, "a test")
+    assert log.read_bytes() == whole
+    assert (again.days, again.decisions) == (first.days, first.decisions)
+    (copy.package / "recommender.npz.orig").write_bytes(b"more bytes")
+    other = roll_out_package(copy, 1000, "a test")
+    assert other.release_bytes == first.release_bytes + len(b"more bytes")
+
+
+def test_a_rollout_in_a_comparison_is_drawn_into_its_report(finished, capsys):
+    copy = finished / "around"
+    shutil.copytree(finished / "run", copy)
+    verb = ["rollout", "--scenario", "garbage-vectors", "--devices", "1000"]
+    few = ["--set", "operator.most_days=3"]
+    assert run([*verb, *few, "--out", str(copy / "garbage")]) == 0
+    assert "Report of the run around it" in capsys.readouterr().out
+    assert load_report(copy / "report").rollout.scenario == "garbage-vectors"
+    assert run(["report", str(copy), "--rollout", str(copy / "rollout")]) == 0
+    assert load_report(copy / "report").rollout.scenario == "healthy"
+    assert run(["report", str(copy), "--rollout", str(copy / "nothing")]) == 2
+    assert "cannot read the rollout" in capsys.readouterr().err
+
+
+def test_too_small_a_fleet_is_refused_before_any_work(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(["quickstart", "--rollout-devices", "12", "--out", str(out)]) == 2
+    assert "give 1,000 or more, or 0" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ export function evidence(lines, bands, marks, shown, wide = WIDE) {
   const y = (value) => HIGH - EDGE.bottom - ((HIGH - EDGE.top - EDGE.bottom) * Math.min(value, top)) / top;
   const parts = [
     ...bands.map((band, n) => stageBand(band, n, x, days)),
-    ...[0, 0.5, 1, 1.5, 2, 2.5].filter((tick) => tick <= top).map((tick) => level(tick, y, wide)),
+    ...[0, 0.5, 1, 1.5, 2, 2.5].filter((tick) => tick <= top).map((tick) => level(tick, y, wide, tick === top && strongest > top)),
     ...lines.map((line) => path(line, x, y)),
     ...marks.map((each, n) => moment(each, x, wide, n % 3)),
     ...dayTicks(days, x),
@@ -33,9 +33,9 @@ function stageBand(band, n, x, days) {
   return s("g", { class: n % 2 ? "stage-band odd" : "stage-band" }, s("rect", box), name);
 }
 
-function level(tick, y, wide) {
+function level(tick, y, wide, isOpen) {
   const line = { x1: EDGE.left, x2: wide - EDGE.right, y1: y(tick), y2: y(tick) };
-  const text = tick === 1 ? "stop" : `${100 * tick}`;
+  const text = tick === 1 ? "stop" : `${100 * tick}${isOpen ? "+" : ""}`; // what is higher ends here
   const name = s("text", { x: EDGE.left - 8, y: y(tick) + 4, class: "y-name" }, text);
   return s("g", { class: tick === 1 ? "level limit" : "level" }, s("line", line), name);
 }

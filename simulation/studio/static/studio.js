@@ -7,6 +7,7 @@ import { count, days, percent, share } from "./formats.js";
 import { Guardrails } from "./guardrails.js";
 import { Log } from "./log.js";
 import { Orders } from "./orders.js";
+import { mountPhone } from "./phone.js";
 
 const PLAY = "M8 5.5v13l11-6.5z";
 const PAUSE = "M7 5.5h3.5v13H7zM13.5 5.5H17v13h-3.5z";
@@ -241,4 +242,5 @@ function nameTheme() {
 }
 
 nameTheme();
+mountPhone(byId("phone"));
 listen(show, showNotice);

@@ -77,6 +77,9 @@ def test_other_origins_cannot_read_either(client):
     )
 
 
+NEW = {"scenario": "healthy", "plan": "standard", "devices": 5000, "seed": 0}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "what"),
     [
@@ -88,10 +91,10 @@ def test_other_origins_cannot_read_either(client):
         ("faults", {"scenario": "../../etc/passwd"}, "scenario"),
         ("faults", {"effect": {"what": "crash", "factor": 2}}, "has a plus or a share"),
         ("play", {"playing": True, "days_per_second": 1e9}, "days_per_second"),
-        ("rollouts", {"scenario": "/tmp/mine.toml", "plan": "standard", "devices": 5000, "seed": 0}, "scenario"),
-        ("rollouts", {"scenario": "healthy", "plan": "standard", "devices": 10**9, "seed": 0}, "devices"),
+        ("rollouts", {**NEW, "scenario": "/tmp/mine.toml"}, "scenario"),
+        ("rollouts", {**NEW, "devices": 10**9}, "devices"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_body_is_one_sentence(studio, client, path, body, what):
     before = studio.snapshot["version"]
     answer = client.post(f"/api/{path}", json=body)
