@@ -5,7 +5,7 @@ from pydantic import Field, NonNegativeInt
 from server.rollout.decisions import ALL_TIERS, Finding
 from server.rollout.judging import findings, mismatches
 from simulation.experiments.rollout.live_rollout import Lived, LiveRollout
-from simulation.reporting.model import Node
+from simulation.reporting.node import Node
 from simulation.reporting.rollout_model import DayRow
 from simulation.studio.fleet_map import DotMap, TierCount, tier_counts
 

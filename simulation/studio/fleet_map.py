@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt
 from server.rollout.membership import Membership
 from simulation.experiments.rollout.live_rollout import LiveRollout
 from simulation.experiments.rollout.virtual_app import Standing
-from simulation.reporting.model import Node
+from simulation.reporting.node import Node
 
 DOTS = 1_200
 """Phones that are drawn one by one."""

@@ -25,7 +25,7 @@ from simulation.experiments.rollout.live_rollout import LiveRollout
 from simulation.experiments.rollout.rollout_outlook import outlook
 from simulation.experiments.rollout.scenarios import Effect
 from simulation.experiments.rollout.virtual_fleet import VirtualFleet
-from simulation.reporting.model import Node
+from simulation.reporting.node import Node
 from simulation.reporting.rollout_model import Before
 from simulation.studio.day_record import StudioDay, recorded
 from simulation.studio.fleet_map import DotMap, TierCount, tier_counts
