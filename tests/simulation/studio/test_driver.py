@@ -5,7 +5,9 @@ import pytest
 from models.errors import DataError, SettingsError
 from simulation.experiments.rollout.scenarios import load_scenario
 from simulation.studio.driver import Studio
+from simulation.studio.rollout_setup import load_setup
 from simulation.studio.store import Store
+from tests.simulation.experiments.rollout.small_fleet import WORLD
 from tests.simulation.studio.small_studio import opened, setup, start, wait_for
 
 
@@ -88,3 +90,12 @@ def test_an_empty_studio_says_so(tmp_path):
     with pytest.raises(SettingsError, match="there is no rollout yet"):
         studio.step()
     studio.close()
+
+
+def test_a_setup_has_the_world_of_the_default_job_and_names_what_is_wrong():
+    found = load_setup("healthy", "standard", 5000, 1, ["world.joules_per_mb=3", "ship.alpha=0.1"])
+    assert found.world == WORLD.model_copy(update={"joules_per_mb": 3.0})
+    assert found.plan.ship.alpha == 0.1
+    for override, what in (("colour=1", "colour"), ("world.joules_per_mb=-1", "greater than 0")):
+        with pytest.raises(SettingsError, match=what):
+            load_setup("healthy", "standard", 5000, 1, [override])
