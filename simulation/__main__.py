@@ -34,6 +34,7 @@ from simulation.commands import (
     run_verbs,
     runs_verbs,
     sharing_verbs,
+    studio_verbs,
     study_verbs,
     tradeoff_verbs,
     world_verbs,
@@ -70,6 +71,7 @@ app.add_typer(release_verbs.app, name="release")
 app.command()(study_verbs.study)
 app.add_typer(runs_verbs.app, name="runs")
 app.command()(rollout_verbs.rollout)
+app.command()(studio_verbs.studio)
 app.command()(doctor.doctor)
 
 READER_LEFT, USER_MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143

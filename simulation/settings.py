@@ -8,11 +8,7 @@ never a second set of defaults; each floor declares its own, and this file puts 
 preset may say `extends = "quickstart"` and hold only what differs.
 """
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,10 +20,10 @@ from server.settings import CentralTraining, Federation
 from simulation.data.loading import DataSettings
 from simulation.data.private_text import PrivateTextSettings
 from simulation.data.splits import SplitSettings
+from simulation.overrides import put_override
+from simulation.preset_files import read_preset
 from simulation.world.devices import WorldSettings
 from simulation.world.population import PopulationSettings
-
-EXTENDS = "extends"
 
 
 class TextSettings(BaseModel):
@@ -88,12 +84,6 @@ class Settings(BaseModel):
     comparison: ComparisonSettings
 
 
-def preset_names() -> list[str]:
-    """Names of the presets that come with the product."""
-    folder = resources.files("simulation.presets")
-    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml"))
-
-
 def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
     """Read a preset, put overrides on top, and check the whole.
 
@@ -107,86 +97,13 @@ def load_settings(preset: str, overrides: Sequence[str] = ()) -> Settings:
         SettingsError: if the preset is missing, unreadable or broken, or a key or value is wrong;
             the message names the key and what is allowed.
     """
-    tree = _read(preset, seen=())
+    tree = read_preset(preset)
     for override in overrides:
         put_override(tree, override)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
-
-
-def _read(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """A preset and all that it extends, merged."""
-    if preset in seen:
-        raise SettingsError(
-            f"presets extend each other in a circle: {' -> '.join((*seen, preset))}"
-        )
-    tree = _parse(preset)
-    base = tree.pop(EXTENDS, None)
-    if base is None:
-        return tree
-    return _merged(_read(str(base), (*seen, preset)), tree)
-
-
-def _parse(preset: str) -> dict[str, Any]:
-    kind = "JSON" if Path(preset).suffix == ".json" else "TOML"
-    try:
-        text = _content(preset).decode("utf-8")
-        tree = json.loads(text) if kind == "JSON" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"preset {preset} is no {kind}: {error}") from error
-    if not isinstance(tree, dict):
-        raise SettingsError(f"preset {preset} holds no settings: give a run's settings.json")
-    return tree
-
-
-def _content(preset: str) -> bytes:
-    """The bytes of a preset that comes with the product, or of a user's file."""
-    if preset in preset_names():
-        return (resources.files("simulation.presets") / f"{preset}.toml").read_bytes()
-    path = Path(preset)
-    if path.suffix not in {".toml", ".json"} or not path.exists():
-        raise SettingsError(
-            f"there is no preset '{preset}': choose one of {', '.join(preset_names())}, "
-            "or give the path of a .toml file or of a run's settings.json"
-        )
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read preset {preset}: {error.strerror}; give the path of a file you may read"
-        ) from error
-
-
-def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
-    return merged
-
-
-def put_override(tree: dict[str, Any], override: str) -> None:
-    """Write one "section.key=value" into a tree of settings.
-
-    Raises:
-        SettingsError: if it is of another form, or a section on the way is a value.
-    """
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise SettingsError(f"--set wants section.key=value, got '{override}'")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *sections, name = key.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise SettingsError(f"--set {override}: '{section}' is a value, not a section")
-    tree[name] = value
 
 
 def _explain(error: ValidationError) -> str:

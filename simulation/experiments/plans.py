@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from models.errors import SettingsError
-from simulation.settings import put_override
+from simulation.overrides import put_override
 
 DEFAULT_FILE = "english.toml"
 
@@ -51,7 +51,7 @@ def load_plan(
             f"cannot read the settings {where} ({error}): give a TOML file"
         ) from error
     except ValidationError as error:
-        raise SettingsError(f"settings {where}: {_explain(error)}") from error
+        raise SettingsError(f"settings {where}: {explain(error)}") from error
     return plan, [text for text in overrides if text not in ours]
 
 
@@ -66,8 +66,8 @@ def _content(folder: str, path: Path | None) -> str:
     return (presets / DEFAULT_FILE).read_text(encoding="utf-8")
 
 
-def _explain(error: ValidationError) -> str:
-    """One line: the first key that is wrong, its value, what is allowed."""
+def explain(error: ValidationError) -> str:
+    """Say in one line which key is wrong first, its value, what is allowed."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")

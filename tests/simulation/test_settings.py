@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import SettingsError
-from simulation.settings import Settings, load_settings, preset_names
+from simulation.preset_files import preset_names
+from simulation.settings import Settings, load_settings
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "models" / "pretrained" / "ei-bert-en"
 

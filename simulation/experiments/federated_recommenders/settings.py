@@ -16,7 +16,7 @@ from models.recommenders.settings import MethodSettings
 from server.settings import ServerOptimizerSettings
 from simulation.data.loading import DataSettings
 from simulation.data.splits import SplitSettings
-from simulation.settings import put_override
+from simulation.overrides import put_override
 
 FOLDER, DEFAULT = "recommenders", "ml-100k"
 

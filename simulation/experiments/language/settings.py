@@ -30,7 +30,7 @@ from models.compression.tasks.task import Score
 from models.compression.tasks.task_teacher import TaskTeacherSettings
 from models.errors import SettingsError
 from simulation.data.labelled_texts import LABELLED_NAMES
-from simulation.settings import put_override
+from simulation.overrides import put_override
 
 DEFAULT_FILE = "english.toml"
 OWN = "own"

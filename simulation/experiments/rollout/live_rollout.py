@@ -9,6 +9,7 @@ devices do is a pure function of the settings, the decisions and the faults, eac
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.errors import SettingsError
@@ -67,8 +68,8 @@ class LiveRollout:
         """What is wrong with the release so far."""
         return self.app.scenario
 
-    def suffer(self, effects: tuple[Effect, ...]) -> None:
-        """Let more go wrong than the scenario says; days that are over do not change.
+    def suffering(self, effects: Sequence[Effect]) -> Scenario:
+        """What would be wrong with these effects on top.
 
         Raises:
             SettingsError: if there are too many, or one names a tier that the fleet does not have.
@@ -80,7 +81,15 @@ class LiveRollout:
             )
         changed = self.scenario.model_copy(update={"effects": every})
         changed.strengths(self.day, self.fleet.tier_names, self.fleet.region_names)
-        self.app.scenario = changed
+        return changed
+
+    def suffer(self, effects: Sequence[Effect]) -> None:
+        """Let more go wrong from the next day on; days that are over do not change.
+
+        Raises:
+            SettingsError: as `suffering` does.
+        """
+        self.app.scenario = self.suffering(effects)
 
     def live(self) -> Lived:
         """Let a day pass, and ask the rule. The decision is not followed yet.

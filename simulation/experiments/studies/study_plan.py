@@ -30,7 +30,8 @@ from simulation.experiments.studies.study_grid import (
     parse_seeds,
     variants_of,
 )
-from simulation.settings import Settings, load_settings, put_override
+from simulation.overrides import put_override
+from simulation.settings import Settings, load_settings
 
 FOLDER = "studies"
 STUDY = "study."
