@@ -64,8 +64,8 @@ ENCODER_STEPS: dict[str, tuple[Words, str]] = {
 
 
 MOST_DRAWN = 0.955
-"""The private arm draws no larger share of the phones a round, however many its plan asks for: 900
-of the 943 of MovieLens-100K. On a smaller catalogue it draws fewer, and is as dear in noise."""
+"""A Poisson arm draws no larger share of the phones a round, however many its plan asks for: 900 of
+the 943 of MovieLens-100K. On a smaller catalogue it draws fewer, and is as dear in noise."""
 
 
 class QualityOptions(BaseModel):
@@ -102,8 +102,9 @@ def check(settings: Settings, options: QualityOptions) -> None:
 
 
 def fit(settings: Settings, options: QualityOptions, num_devices: int) -> Settings:
-    """The private arm of a catalogue with fewer phones than its plan draws."""
-    if options.step != "private":
+    """A Poisson arm of a catalogue with fewer phones than its plan draws."""
+    drawn = settings.federation.schedule.sampling == "poisson"
+    if options.step not in ("federated", "private") or not drawn:
         return settings
     most = max(1, int(MOST_DRAWN * num_devices))
     cohort = min(settings.federation.cohort_size, most)
@@ -220,7 +221,7 @@ def _kept(summary: StudySummary) -> list[str]:
     """What share of the first row's quality the rows on phones have."""
     first, said = summary.rows[0].variant.name, []
     for row in summary.rows[1:]:
-        if row.variant.arm in ("federated", "private"):
+        if row.variant.arm in ("federated", "federated-days", "private"):
             share = summary.ratio(row.variant.name, first, ALL)
             said.append(f"{row.variant.title}: {percent(share)}" if share else "")
     told = "; ".join(filter(None, said))

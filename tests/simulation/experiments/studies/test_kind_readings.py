@@ -43,11 +43,20 @@ def reading(name: str, means: dict[str, float], *parts: str) -> str:
     return " ".join(kind_of(name).read(summary))
 
 
-STEPS = ["teacher", "student", "pruned", "few-bits", "installed", "federated", "private"]
+STEPS = [
+    "teacher",
+    "student",
+    "pruned",
+    "few-bits",
+    "installed",
+    "federated",
+    "federated-days",
+    "private",
+]
 
 
 def test_quality_names_the_dearest_step_and_what_is_kept():
-    means = dict(zip(STEPS, (0.12, 0.12, 0.11, 0.11, 0.08, 0.09, 0.06), strict=True))
+    means = dict(zip(STEPS, (0.12, 0.12, 0.11, 0.11, 0.08, 0.09, 0.08, 0.06), strict=True))
     said = reading("quality", means)
     assert "dearest step is “installed on the phone, no personal vectors”: −3.00 points" in said
     assert "“pruned, fp32” (−1.00 points" in said
