@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -166,7 +167,7 @@ class Family:
         Raises:
             BudgetError: if the bundle does not fit, or rounding broke the student.
         """
-        job = self._job(place, progress)
+        job = self._job(place, "slice", progress)
         clock = StageClock(job.progress, SHIPPING_STAGES)
         bundle, _ = ship(clock, job, slice_student(elastic, place), out)
         return self._judge(bundle, place)
@@ -182,14 +183,17 @@ class Family:
         Raises:
             BudgetError: if the bundle does not fit, or rounding broke the student.
         """
-        job = self._job(place, progress)
+        job = self._job(place, "own", progress)
         clock = StageClock(job.progress, OWN_STAGES)
         student: Student = clock.run("student", start_student, job)
         clock.run("pretraining", pretrain_student, job, student)
         bundle, _ = ship(clock, job, student, out)
         return self._judge(bundle, place)
 
-    def _job(self, place: int, progress: Progress) -> Job:
+    def _job(self, place: int, of: Literal["slice", "own"], progress: Progress) -> Job:
+        """What a size is trained on."""
+        # Apart, as both have a polish: one that found the other's on disk would go on with it.
+        work = self.work / of / self.elastic.sizes[place].name
         size = self.elastic.sizes[place]
         return Job(
             teacher=self.teacher,
@@ -199,7 +203,7 @@ class Family:
             settings=self.settings.of_size(place, self.base),
             settings_sha256=self.fingerprint,
             seed=self.seed,
-            work=self.work / size.name,
+            work=work,
             progress=lambda what, done, total: progress(f"{size.name}: {what}", done, total),
         )
 

@@ -10,6 +10,7 @@ import pytest
 from models.bundle import LARGEST_BUNDLE_BYTES, EncoderBundle
 from models.compression.elastic import elastic_family
 from models.compression.elastic.family_settings import FamilySettings
+from models.compression.quantization import polish
 from models.encoder import Encoder
 from models.errors import SettingsError
 from simulation.__main__ import run
@@ -111,6 +112,16 @@ def test_a_size_has_a_run_of_its_own_to_be_held_against(folder, tmp_path):
     assert graphs[0] != graphs[1]
     with pytest.raises(SettingsError, match=r"no sizes \['huge'\]: choose of small, large"):
         compare_with_own_runs(plan, settings, ["huge"], tmp_path, folder / "cache")
+
+
+def test_an_own_run_is_polished_from_its_own_weights(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(polish, "CHECKPOINT_EVERY", 1)  # what the slice leaves would be found
+    polished = "compression.quantization.polish.steps=2"
+    plan, settings = load(folder, polished)
+    assert settings.compression.quantization.polish.steps == 2
+    compare_with_own_runs(plan, settings, ["small"], tmp_path, folder / "cache")
+    bundles = [EncoderBundle.open(tmp_path / kind / "small") for kind in ("elastic", "own")]
+    assert bundles[0].read("encoder.onnx") != bundles[1].read("encoder.onnx")
 
 
 def test_an_own_run_has_the_steps_and_rates_of_the_family(folder):
