@@ -209,7 +209,8 @@ def _without(events: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     rows = events.index.to_numpy()
     is_other = np.zeros(rows.max(initial=-1) + 1, dtype=np.bool_)
     is_other[others.index.to_numpy()] = True
-    return events[~is_other[rows]]
+    kept: pd.DataFrame = events[~is_other[rows]]
+    return kept
 
 
 def _item_per_user(events: pd.DataFrame, num_users: int) -> np.ndarray:
