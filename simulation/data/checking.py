@@ -184,20 +184,30 @@ def _checked_events(
             f"{_quoted(reader.items_met)}, items have {_quoted(items[Columns.ITEM].iloc[:3])}: "
             "make the ids agree"
         )
-    columns = {name: column[known] for name, column in columns.items()}
+    _take(columns, known)
     users = number_users(columns, reader.users)
-    order = np.lexsort([columns[name] for name in (Columns.ROW, Columns.TIME_S, Columns.USER)])
-    columns = {name: column[order] for name, column in columns.items()}
+    # Rows come in the order of the file and the sort is stable: of equal times the first row is.
+    _take(columns, np.lexsort([columns[name] for name in (Columns.TIME_S, Columns.USER)]))
     kept = first_of_each_pair(columns[Columns.USER], columns[Columns.ITEM], len(items))
     counts["duplicate_rows"] = len(kept) - int(kept.sum())
     if raw.zero_is_implicit:
         counts["implicit_values"] = int((columns[Columns.VALUE][kept] == 0).sum())
-    private = columns.pop(Columns.PRIVATE_TEXT, None)
-    texts = "" if private is None else private[kept]
-    events = pd.DataFrame({name: column[kept] for name, column in columns.items()})
-    events[Columns.TIME_S] = events[Columns.TIME_S].astype(np.int64)
-    events[Columns.PRIVATE_TEXT] = pd.Series(texts, index=events.index, dtype="str")
-    return events[list(Columns.EVENTS)], users, reader.has_time
+    _take(columns, kept)
+    columns[Columns.TIME_S] = columns[Columns.TIME_S].astype(np.int64)
+    private = columns.get(Columns.PRIVATE_TEXT, "")
+    texts = pd.Series(private, index=pd.RangeIndex(len(columns[Columns.USER])), dtype="str")
+    parts = columns | {Columns.PRIVATE_TEXT: texts}
+    # Without a copy: this is where a large catalogue takes the most memory.
+    events = pd.DataFrame({name: parts[name] for name in Columns.EVENTS}, copy=False)
+    return events, users, reader.has_time
+
+
+def _take(columns: dict[str, np.ndarray], chosen: np.ndarray) -> None:
+    """Take rows of every column, in place: one column at a time is there twice, never all."""
+    if chosen.dtype == np.bool_ and chosen.all():
+        return
+    for name in list(columns):
+        columns[name] = columns[name][chosen]
 
 
 def _without_entities(texts: pd.Series) -> pd.Series:

@@ -16,6 +16,9 @@ MAX_ID_CHARACTERS = 256
 RAW_TIME = "time"
 """A raw time: text in any of the accepted forms. A checked one is `Columns.TIME_S`."""
 
+PIECE_ROWS = 250_000
+"""Rows that are turned from text into numbers at a time."""
+
 _MISSING_IDS = ("", "nan", "NaN")
 _MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138; as milliseconds, March 1973
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999
@@ -39,7 +42,11 @@ class EventReader:
         return np.array(list(self._users), dtype=np.str_)
 
     def add(self, cells: pd.DataFrame) -> None:
-        """Read some rows."""
+        """Read some rows, a piece at a time: copies of text are dear."""
+        for start in range(0, max(1, len(cells)), PIECE_ROWS):
+            self._add(cells.iloc[start : start + PIECE_ROWS])
+
+    def _add(self, cells: pd.DataFrame) -> None:
         user, item = (cells[name].str.strip() for name in (Columns.USER, Columns.ITEM))
         usable = (usable_ids(user) & usable_ids(item)).to_numpy(dtype=np.bool_)
         self.has_time = RAW_TIME in cells.columns
@@ -102,9 +109,10 @@ def first_of_each_pair(user: np.ndarray, item: np.ndarray, num_items: int) -> np
     """Tell which events are the first of their (user, item), in the order that they come in."""
     pairs = user.astype(np.int64) * num_items + item
     order = np.argsort(pairs, kind="stable")
-    again = np.zeros(len(pairs), dtype=np.bool_)
-    again[order[1:]] = pairs[order[1:]] == pairs[order[:-1]]
-    return ~again
+    pairs = pairs[order]
+    first = np.ones(len(pairs), dtype=np.bool_)
+    first[order[1:][pairs[1:] == pairs[:-1]]] = False
+    return first
 
 
 def _values(source: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -158,7 +158,7 @@ def split(interactions: Interactions, settings: SplitSettings, seed: int) -> Spl
             f"split.rule={settings.rule} needs times, but {interactions.name} has none: "
             "use split.rule=random, or give a column of times"
         )
-    events = _in_order(interactions.events, settings, seed)
+    ordered = events = _in_order(interactions.events, settings, seed)
     cold_item = np.zeros(interactions.num_items, dtype=np.bool_)
     for stage in range(2 if settings.target == "validation" else 1):
         cold_item = cold.more_cold_items(cold_item, settings.cold_items, seed, stage)
@@ -168,10 +168,11 @@ def split(interactions: Interactions, settings: SplitSettings, seed: int) -> Spl
     history = _as_history(parts.train, settings)
     kept = cold.latest_only(history, cold_user, settings.cold_user_events, seed)
     held_out = _item_per_user(parts.held, interactions.num_users)
-    tied = _tied_users(interactions.events, parts.held) if settings.rule != "random" else 0
+    tied = _tied_users(ordered, parts.held) if settings.rule != "random" else 0
+    del ordered, events
     made = Split(
         interactions=interactions,
-        train=history[kept].reset_index(drop=True),
+        train=(history if kept.all() else history[kept]).reset_index(drop=True),
         held_out=held_out,
         rule=_sentence(settings, interactions.num_users, len(parts.held), tied),
         tied_users=tied,
@@ -191,7 +192,7 @@ def _cut_off(events: pd.DataFrame, cold_item: np.ndarray, settings: SplitSetting
         return _Parts(train, held, cold_held=train[:0], left_out=train[:0])
     is_cold = cold_item[train[Columns.ITEM].to_numpy()]
     warm, left_out = train[~is_cold], train[is_cold]
-    asked = events.drop(train.index) if late else events
+    asked = _without(events, train) if late else events
     asked = asked[cold_item[asked[Columns.ITEM].to_numpy()]]
     asked = asked[~asked[Columns.USER].duplicated(keep="first" if late else "last")]
     known = warm[Columns.USER].unique()
@@ -201,6 +202,15 @@ def _cut_off(events: pd.DataFrame, cold_item: np.ndarray, settings: SplitSetting
         cold_held=asked[asked[Columns.USER].isin(known)],
         left_out=left_out,
     )
+
+
+def _without(events: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Events that are not among the others; both are rows of one table, told by their index."""
+    rows = events.index.to_numpy()
+    is_other = np.zeros(rows.max(initial=-1) + 1, dtype=np.bool_)
+    is_other[others.index.to_numpy()] = True
+    kept: pd.DataFrame = events[~is_other[rows]]
+    return kept
 
 
 def _item_per_user(events: pd.DataFrame, num_users: int) -> np.ndarray:
@@ -225,10 +235,23 @@ def _in_order(events: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.Da
     """
     if settings.rule == "random":
         return _shuffled(events, seed)
+    if settings.ties == "last-row" and _is_in_order(events):
+        return events  # as it comes from the checks: a large catalogue is not copied
     row = events[Columns.ROW]
     tie = row if settings.ties == "last-row" else -row
     order = np.lexsort((tie, events[Columns.TIME_S], events[Columns.USER]))
     return events.iloc[order]
+
+
+def _is_in_order(events: pd.DataFrame) -> bool:
+    """Whether events are sorted by user, time and row of the file."""
+    behind = np.zeros(max(len(events) - 1, 0), dtype=np.bool_)
+    equal = ~behind
+    for name in (Columns.USER, Columns.TIME_S, Columns.ROW):
+        column = events[name].to_numpy()
+        behind |= equal & (column[1:] < column[:-1])
+        equal &= column[1:] == column[:-1]
+    return not behind.any()
 
 
 def _shuffled(events: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -263,11 +286,19 @@ def _after_the_cut(
     return train, first[first[Columns.USER].isin(train[Columns.USER])]
 
 
-def _tied_users(events: pd.DataFrame, held: pd.DataFrame) -> int:
-    """Count held-out events that share user and time with another event."""
-    moments = events.groupby([Columns.USER, Columns.TIME_S]).size()
-    keys = pd.MultiIndex.from_frame(held[[Columns.USER, Columns.TIME_S]])
-    return int((moments.reindex(keys) > 1).sum())
+def _tied_users(ordered: pd.DataFrame, held: pd.DataFrame) -> int:
+    """Count held-out events that share user and time with another event.
+
+    Args:
+        ordered: all events, by user and time.
+        held: some of them, told by their index.
+    """
+    user, time_s = (ordered[name].to_numpy() for name in (Columns.USER, Columns.TIME_S))
+    like_next = (user[1:] == user[:-1]) & (time_s[1:] == time_s[:-1])
+    is_tied = np.zeros(len(ordered), dtype=np.bool_)
+    is_tied[1:] |= like_next
+    is_tied[:-1] |= like_next
+    return int(is_tied[ordered.index.isin(held.index)].sum())
 
 
 def _sentence(settings: SplitSettings, num_users: int, num_held: int, tied: int) -> str:

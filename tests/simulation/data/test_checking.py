@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DataError
+from simulation.data import raw_events
 from simulation.data.checking import RawTables, build_interactions, require_columns
 from simulation.data.delimited import TextTable
 from simulation.data.interactions import NO_TIME, Columns
@@ -261,7 +262,9 @@ def test_events_in_stretches_are_the_same_table(rows, cuts):
             build_interactions(replace(whole, events=stretches))
         assert str(caught.value)[:40] == str(error)[:40]
         return
-    found = build_interactions(replace(whole, events=stretches))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_events, "PIECE_ROWS", 3)
+        found = build_interactions(replace(whole, events=stretches))
     pd.testing.assert_frame_equal(found.events, expected.events)
     assert found.users.tolist() == expected.users.tolist()
     assert found.intake == expected.intake

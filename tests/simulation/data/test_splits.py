@@ -1,3 +1,6 @@
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.errors import SettingsError
+from models.seeds import generator
+from simulation.data.checking import RawTables, build_interactions
 from simulation.data.interactions import Columns
 from simulation.data.splits import NOTHING_HELD_OUT, SplitSettings, split
 from tests.simulation.data.made_up import LEAVE_LAST, interactions
@@ -202,3 +207,77 @@ def test_the_order_of_rows_changes_nothing_when_times_differ(pairs, how, random)
         first.train.drop(columns=Columns.ROW), second.train.drop(columns=Columns.ROW)
     )
     assert first.tied_users == second.tied_users == 0
+
+
+@few
+@given(rows, rules, st.integers(0, 5), st.sampled_from([0.0, 0.4]))
+def test_a_table_out_of_order_is_split_alike(some, how, seed, cold_items):
+    """A table that is sorted already is not sorted again; both ways are one."""
+    assume(how.rule != "random")  # there the order of the table is the order of history
+    how = how.model_copy(update={"cold_items": cold_items})
+    data = interactions(some)
+    shuffled = data.events.sample(frac=1, random_state=seed).reset_index(drop=True)
+    one, other = (split(each, how, seed) for each in (data, replace(data, events=shuffled)))
+    pd.testing.assert_frame_equal(one.train, other.train)
+    for name in ("held_out", "cold_item", "cold_held_out", "tied_users", "rule"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@few
+@given(rows, rules)
+def test_ties_are_counted_as_a_count_of_moments_would(some, how):
+    assume(how.rule != "random" and how.target == "test")
+    data = interactions(some)
+    made = split(data, how, 0)
+    moments = data.events.groupby([Columns.USER, Columns.TIME_S]).size()
+    events = data.events.set_index([Columns.USER, Columns.ITEM])[Columns.TIME_S]
+    held = [(user, item) for user, item in enumerate(made.held_out) if item != NOTHING_HELD_OUT]
+    assert made.tied_users == sum(moments[user, events[user, item]] > 1 for user, item in held)
+
+
+OF_BEFORE = {
+    "leave-last-out test": "dd82d137cedc85cb",
+    "leave-last-out validation": "bdfc333a0f311d43",
+    "global-time test": "db1667b1161e47b8",
+    "global-time validation": "fe2e9a1103d4f8c5",
+    "random test": "90f83ed99e1c2eb0",
+    "random validation": "75a6a2575a536d48",
+}
+"""Digests of splits of `table_of_before`, made before loading and splitting took less memory."""
+
+
+def table_of_before():
+    """1,000 rows with ties, repeated pairs, broken times and an unknown item."""
+    rng = generator(3, "table-of-before")
+    events = pd.DataFrame(
+        {
+            "user": [f"u{n}" for n in rng.integers(0, 60, 1000)],
+            "item": [f"i{n}" for n in rng.integers(0, 41, 1000)],
+            "time": [str(n) if n % 29 else "?" for n in rng.integers(1000, 1100, 1000)],
+            "value": [str(n / 2) for n in rng.integers(1, 11, 1000)],
+        },
+        dtype="str",
+    )
+    names = [f"i{n}" for n in range(40)]
+    items = pd.DataFrame({"item": names, "title": names, "text": names}, dtype="str")
+    return build_interactions(RawTables("before", events, items))
+
+
+def digest_of(made):
+    found = hashlib.sha256(made.rule.encode())
+    for events in (made.interactions.events, made.train, made.left_out):
+        for name in Columns.EVENTS:
+            column = events[name].to_numpy()
+            found.update(f"{name} {column.dtype} {len(column)}".encode())
+            found.update("".join(column).encode() if column.dtype == object else column.tobytes())
+    for array in (made.held_out, made.cold_item, made.cold_user, made.cold_held_out):
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
+
+
+@pytest.mark.parametrize("which", OF_BEFORE)
+def test_splits_are_those_of_before_bit_by_bit(which):
+    name, target = which.split(" ")
+    ties = "first-row" if name == "global-time" else "last-row"
+    how = rule(name, ties=ties, target=target, cold_items=0.2, cold_users=0.1)
+    assert digest_of(split(table_of_before(), how, 4)) == OF_BEFORE[which]
