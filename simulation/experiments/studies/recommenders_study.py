@@ -10,7 +10,7 @@ could have outside a paper.
 """
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from models.errors import SettingsError
 from simulation.data.loading import load_interactions
@@ -55,6 +55,17 @@ def check(settings: Settings, options: RecommendersOptions) -> None:
             f"{plan.data.source}, the study data.source={settings.data.source}: write a plan for "
             "your data, and name its file with --set study.plan=mine.toml"
         )
+
+
+def beside(options: RecommendersOptions) -> JsonValue:
+    """The run that a plan's file has under this name, and how that plan splits."""
+    plan = load_study(options.plan)
+    run, split = plan.run(options.run), plan.split
+    return {
+        "run": run.model_dump(mode="json"),
+        "split": split.model_dump(mode="json"),
+        "split_seed": plan.seeds[0],
+    }
 
 
 def measure(task: CellTask) -> Measured:
@@ -108,5 +119,10 @@ def read(summary: StudySummary) -> list[str]:
 
 
 KIND = StudyKind(
-    options=RecommendersOptions, measure=measure, read=read, check=check, needs_ground=False
+    options=RecommendersOptions,
+    measure=measure,
+    read=read,
+    check=check,
+    needs_ground=False,
+    beside=beside,
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from models.errors import SettingsError
 from simulation.experiments.studies.study_cells import Measured
@@ -68,6 +68,10 @@ def as_it_is(settings: Settings, options: Any, num_devices: int) -> Settings:
     return settings
 
 
+def nothing_beside(options: Any) -> None:
+    """A kind whose results depend on settings and options alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyKind:
     """A kind of study.
@@ -80,6 +84,8 @@ class StudyKind:
         needs_ground: whether its cells stand on a groundwork (devices, encoder).
         fit: settings of an arm for a population of so many devices. What an arm sets cannot be
             taken from it by `--set`; a number that suits one catalogue would close it to others.
+        beside: what options only name and results depend on, such as a file's content, as JSON has
+            it: it is part of a cell's hash.
     """
 
     options: type[BaseModel]
@@ -88,6 +94,7 @@ class StudyKind:
     check: Callable[[Settings, Any], None] = nothing_to_check
     needs_ground: bool = True
     fit: Callable[[Settings, Any, int], Settings] = as_it_is
+    beside: Callable[[Any], JsonValue] = nothing_beside
 
 
 def place_of(name: str) -> str:

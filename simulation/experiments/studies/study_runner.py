@@ -181,7 +181,7 @@ def _jobs(
     cache: Path,
 ) -> list[CellJob]:
     bundle_hash = bundle_sha256(bundle) if bundle else ""
-    place, commit = place_of(plan.kind), git_commit()
+    kind, place, commit = kind_of(plan.kind), place_of(plan.kind), git_commit()
     jobs = []
     for row in rows:
         data_hash = tables[row.settings.data.model_dump_json()].sha256
@@ -190,7 +190,7 @@ def _jobs(
             if bundle:
                 text = settings.text.model_copy(update={"bundle": str(bundle)})
                 settings = settings.model_copy(update={"text": text})
-            hashes = (_settings_sha256(settings, row.options), data_hash, bundle_hash)
+            hashes = (_settings_sha256(kind, settings, row.options), data_hash, bundle_hash)
             header = CellHeader(
                 study=name,
                 variant=row.variant.name,
@@ -212,11 +212,12 @@ def _jobs(
     return jobs
 
 
-def _settings_sha256(settings: Settings, options: BaseModel) -> str:
+def _settings_sha256(kind: StudyKind, settings: Settings, options: BaseModel) -> str:
     """Of all that may change a result; where the bundle lies does not, its hash stands for it."""
     told = settings.model_dump(mode="json", exclude=RUN_ONLY)
     told["text"] = dict(told["text"], bundle="")
-    return digest_of(told, options.model_dump(mode="json"))
+    beside = kind.beside(options)
+    return digest_of(told, options.model_dump(mode="json"), *([] if beside is None else [beside]))
 
 
 def _make_grounds(missing: list[CellJob], bundle: Path, jobs: int, progress: Progress) -> None:

@@ -1,11 +1,14 @@
 """A killed study ends like an unbroken one, and workers change nothing."""
 
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from models.errors import SettingsError
+from simulation.experiments.studies import recommenders_study
 from simulation.experiments.studies.study_kinds import kind_of
 from simulation.experiments.studies.study_plan import StudyPlan, load_study, resolve
 from simulation.experiments.studies.study_runner import run_study
@@ -72,6 +75,29 @@ def test_other_settings_are_other_cells(tmp_path, monkeypatch):
     assert len(made) == 6  # and so are the cells from before
     run_study(folder, "tiny", tiny_plan(tmp_path), tmp_path, 1, fresh=True)
     assert len(made) == 10
+
+
+def test_what_options_only_name_is_in_the_hash(tmp_path, monkeypatch):
+    named = tmp_path / "rates.toml"
+    kind = replace(tiny_study.KIND, beside=lambda options: named.read_text())
+    monkeypatch.setattr(tiny_study, "KIND", kind)
+    plan, folder = tiny_plan(tmp_path), tmp_path / "study"
+    for rate in ("1", "30"):
+        named.write_text(rate)
+        run_study(folder, "tiny", plan, tmp_path, 1)
+    assert len(list((folder / "cells").glob("*.npz"))) == 8
+
+
+def test_a_run_of_a_recommender_with_another_rate_is_another_cell(tmp_path):
+    text = (resources.files("simulation.presets") / "recommenders/ml-100k.toml").read_text("utf-8")
+    found = []
+    for rate in ("personal_rate = 30", "personal_rate = 31"):
+        (tmp_path / "plan.toml").write_text(text.replace("personal_rate = 30", rate))
+        options = recommenders_study.RecommendersOptions(
+            plan=str(tmp_path / "plan.toml"), run="fedncf-closed", rounds=0
+        )
+        found.append(recommenders_study.KIND.beside(options))
+    assert found[0] != found[1]
 
 
 def test_other_data_are_other_cells(tmp_path, monkeypatch):
