@@ -91,8 +91,8 @@ def test_what_options_only_name_is_in_the_hash(tmp_path, monkeypatch):
 def test_a_run_of_a_recommender_with_another_rate_is_another_cell(tmp_path):
     text = (resources.files("simulation.presets") / "recommenders/ml-100k.toml").read_text("utf-8")
     found = []
-    for rate in ("personal_rate = 30", "personal_rate = 31"):
-        (tmp_path / "plan.toml").write_text(text.replace("personal_rate = 30", rate))
+    for rate in ("personal_rate = 10", "personal_rate = 11"):
+        (tmp_path / "plan.toml").write_text(text.replace("personal_rate = 10", rate))
         options = recommenders_study.RecommendersOptions(
             plan=str(tmp_path / "plan.toml"), run="fedncf-closed", rounds=0
         )
