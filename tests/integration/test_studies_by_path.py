@@ -104,7 +104,7 @@ def test_a_study_runs_on_a_catalogue_given_by_path(catalogues, catalogue, name, 
         cold = found[(found["slice"] == "cold") & (found["metric"] == "auc")]
         assert 0.3 < cold.set_index("arm")["value"]["none"] < 0.7  # the guess
     else:
-        assert found["arm"].nunique() == 7
+        assert found["arm"].nunique() == 8
         results = pd.read_parquet(out / "results.parquet")
         drawn = results[(results["arm"] == "private") & (results["metric"] == "epsilon")]
         assert drawn["value"].between(7, 8).all()  # 900 phones are not there; 57 are drawn
