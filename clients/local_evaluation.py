@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from clients.protocol.messages import EvalReply, EvalTask
 from clients.shard import DeviceShard
+from models.errors import SettingsError
 from models.histories import Histories
 from models.metrics import MetricSums, held_out_ranks, metrics_of_ranks
 from models.recommender import RecommenderSettings, parameter_layout
@@ -65,7 +66,16 @@ def rank_held_out(
         seen: (B, N) what each user chose in training: no candidates.
         device_ids: (B,) part of the address of the sampled negatives.
         seed: the run's seed.
+
+    Raises:
+        SettingsError: if a score is no number, as after training that diverged.
     """
+    lost = int(np.isnan(scores).any(axis=1).sum())
+    if lost:
+        raise SettingsError(
+            f"training diverged: the scores of {lost} of {len(scores)} devices are not numbers; "
+            "lower the rates (training.rate, training.personal_rate) or training.local_epochs"
+        )
     full, num_negatives = held_out_ranks(scores, held_out, ~seen)
     num_sampled = np.minimum(num_negatives, NUM_SAMPLED_NEGATIVES)
     chosen = sampled_rivals(held_out, seen, device_ids, seed)

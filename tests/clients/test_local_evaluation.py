@@ -3,6 +3,7 @@ import pytest
 
 from clients.local_evaluation import evaluate_devices, rank_held_out, score_devices
 from clients.protocol.messages import EvalTask
+from models.errors import SettingsError
 from models.metrics import METRICS, PROTOCOLS
 from models.ranker import Ranker
 from tests.tiny_world import NUM_DEVICES, NUM_ITEMS, RECOMMENDER, SEED, TinyWorld
@@ -72,3 +73,11 @@ def test_sampled_negatives_never_hold_the_item_itself_or_a_seen_one():
         assert ranks.sampled[0] == 0.0
         assert ranks.num_sampled[0] == 99
         assert ranks.full[0] == 0.0
+
+
+def test_training_that_diverged_is_one_line_with_the_cure():
+    scores = np.zeros((3, 5), np.float32)
+    scores[1, 2] = np.nan
+    seen, ids = np.zeros((3, 5), bool), np.arange(3)
+    with pytest.raises(SettingsError, match=r"diverged: the scores of 1 of 3 .*lower the rates"):
+        rank_held_out(scores, np.zeros(3, np.int64), seen, ids, SEED)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from models.errors import DataError, SettingsError
+from models.errors import DataError, PocketfleetError, SettingsError
 from models.progress import Progress, silent
 from simulation.data.fingerprint import data_sha256
 from simulation.data.loading import load_interactions
@@ -81,7 +81,11 @@ class CellJob:
         ground = Groundwork.open(self.ground, self.settings, self.cache) if self.ground else None
         shared = self.folder / "shared"
         task = CellTask(self.settings, self.options, ground, self.encoder_seed, shared, self.cache)
-        found = kind_at(self.place).measure(task)
+        try:
+            found = kind_at(self.place).measure(task)
+        except PocketfleetError as error:
+            named = f"{self.header.variant}, seed {self.header.seed}"
+            raise type(error)(f"{named}: {error}") from error
         known = {"seconds": time.perf_counter() - started, "figures": dict(found.figures)}
         write_cell(self.path, self.header.model_copy(update=known), found.slices)
 
