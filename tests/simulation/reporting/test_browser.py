@@ -3,8 +3,6 @@
 Needs the `playwright` package and a chromium on the path; skipped with a reason without them.
 """
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +17,6 @@ from tests.simulation.reporting.synthetic_world import synthetic_world, tier_row
 pytestmark = pytest.mark.slow
 
 LONG = "Unbreakable" * 25
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(names)} is on the path")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def _long_words(report: ReportData) -> ReportData:

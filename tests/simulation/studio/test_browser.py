@@ -5,7 +5,6 @@ Screenshots are left in the test's folder.
 """
 
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,19 +22,6 @@ pytestmark = pytest.mark.slow
 
 DEVICES = 20_000
 PATIENCE_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(names)} is on the path")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 class Server:

@@ -5,7 +5,6 @@ Set POCKETFLEET_PICTURES to a folder to keep the screenshots.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +20,6 @@ pytestmark = pytest.mark.slow
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 LONG = "Unbreakable" * 25
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(names)} is on the path")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @dataclass
